@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * apply.c -- runs a call and notes it on the tape.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "grad/grad.h"
+
+/* Whether this thread records, and the number of the next node: state of the thread, not of the library. */
+static _Thread_local bool recording = true;
+static _Thread_local uint64_t next_number = 1;
+
+bool la__grad_enabled(void)
+{
+    return recording;
+}
+
+bool la_grad_enable(bool on)
+{
+    const bool was = recording;
+    recording = on;
+    return was;
+}
+
+static void node_destroy(la_node_head *head)
+{
+    la_node *n = (la_node *)head;
+    la__call_clear(&n->call);
+    for (int k = 0; k < LA_MAX_OUTPUTS; k++)
+        la_tensor_release(&n->gout[k]);
+    free(n);
+}
+
+/* Moves the call onto a new node that its outputs own. */
+static int record(la_call *c)
+{
+    la_node *n = la__calloc(1, sizeof *n);
+    if (!n)
+        return LA_ENOMEM;
+    n->head.destroy = node_destroy;
+    n->number = next_number++;
+    n->call = *c;
+    memset(n->call.out, 0, sizeof n->call.out);
+    memset(c->in, 0, sizeof c->in);
+    memset(c->saved, 0, sizeof c->saved);
+    for (int i = 0; i < n->call.inputs; i++)
+        if (n->call.in[i])
+            n->version[i] = n->call.in[i]->storage->version;
+    for (int k = 0; k < LA_MAX_OUTPUTS; k++) {
+        if (!c->out[k])
+            continue;
+        c->out[k]->node = &n->head;
+        c->out[k]->output = k;
+        n->head.refs++;
+    }
+    return 0;
+}
+
+/* An op may hand its own input back (contiguous of a dense tensor): the graph needs a tensor of its own then. */
+static int separate_outputs(la_call *c)
+{
+    int err = 0;
+    for (int k = 0; k < LA_MAX_OUTPUTS; k++)
+        for (int i = 0; i < c->inputs; i++)
+            if (c->out[k] && c->out[k] == c->in[i]) {
+                la_tensor *same = c->out[k];
+                err = la__alias(&c->out[k], same);
+                la_tensor_release(&same);
+                if (err < 0)
+                    return err;
+            }
+    return 0;
+}
+
+static int check_in_place(const la_call *c)
+{
+    const la_tensor *t = c->in[0];
+    if (recording && t && (t->node || t->requires_grad))
+        return la_fail(LA_EARG, "%s: writes in place to a tensor that is part of a gradient graph; use la.no_grad or a copy",
+                       c->op->name);
+    return 0;
+}
+
+int la_apply(la_call *c)
+{
+    int err = 0;
+    bool wanted = false;
+    if (c->op->in_place)
+        LA_TRY(check_in_place(c));
+    for (int i = 0; i < c->inputs; i++) {
+        c->want[i] = c->in[i] && c->in[i]->dtype == LA_F32 && la_tensor_requires_grad(c->in[i]);
+        wanted = wanted || c->want[i];
+    }
+    LA_TRY(c->op->forward(c));
+    if (c->op->in_place) {
+        la_tensor_retain(c->in[0]);
+        la_tensor_release(&c->out[0]);
+        c->out[0] = c->in[0];
+    } else if (recording && wanted && c->op->backward) {
+        LA_TRY(separate_outputs(c));
+        LA_TRY(record(c));
+    }
+done:
+    if (err < 0) {
+        la__call_clear(c);
+        return err;
+    }
+    for (int i = 0; i < LA_MAX_INPUTS; i++)
+        la_tensor_release(&c->in[i]);
+    for (int i = 0; i < LA_MAX_SAVED; i++)
+        la_tensor_release(&c->saved[i]);
+    return 0;
+}
+
+int la_op_run(la_tensor **out, const char *op, la_tensor *const *in, int n, const char *options)
+{
+    int err = 0;
+    la_call c;
+    *out = NULL;
+    err = la__call_fill(&c, op, n, in, options);
+    if (err < 0) {
+        la__call_clear(&c);
+        return err;
+    }
+    LA_TRY(la_apply(&c));
+    *out = c.out[0];
+    for (int k = 1; k < LA_MAX_OUTPUTS; k++)
+        la_tensor_release(&c.out[k]);
+done:
+    return err;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * lualign.h -- the public interface of liblualign.
+ *
+ * lualign is a small compute library for aligning photographs of different objects of one category and
+ * for training the networks that do it. Everything that computes is an OpenCL kernel; the device, a CPU
+ * or a GPU of any vendor, is chosen at run time.
+ *
+ * The ideas, in the order in which they are needed:
+ *
+ *   device   an OpenCL device with one in-order queue, a pool of memory and a cache of programs.
+ *            Opening one is the first moment at which OpenCL is touched.
+ *   tensor   up to six dimensions of float32, int32 or uint8 on a device; reference counted; views share
+ *            the storage of what they view. Images and feature maps are (N, H, W, C), "NHWC".
+ *   op       a function of tensors and plain values with a descriptor (name, parameters, text). Ops are
+ *            found by name with la_op_find and run by la_apply, which also notes them on the tape.
+ *   tape     la_backward walks back from a scalar and adds to the gradient of every leaf that asked for
+ *            one; the graph is freed on the way.
+ *
+ * Every function that can fail returns an int: 0, or one of the negative codes below, and then la_error()
+ * says in one line which operation, which argument, what was expected and what came. Results are returned
+ * through the first parameter, called out, which is NULL after a failure; the caller owns what it receives
+ * and returns it with la_tensor_release. Work is asynchronous: only reading a tensor waits for the device.
+ *
+ * A device and its tensors belong to one thread at a time.
+ */
+#ifndef LUALIGN_H
+#define LUALIGN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define LA_API __attribute__((visibility("default")))
+#define LA_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#else
+#define LA_API
+#define LA_PRINTF(f, a)
+#endif
+
+#define LA_VERSION "0.1.0"
+
+/* ---- errors ------------------------------------------------------------------------------------- */
+
+enum {
+    LA_OK = 0,
+    LA_EARG = -1,    /* a value out of range, an unknown name */
+    LA_ESHAPE = -2,  /* shapes that do not fit */
+    LA_EDTYPE = -3,  /* the wrong element type */
+    LA_ENOMEM = -4,  /* out of host or device memory */
+    LA_EDEVICE = -5, /* no device, or OpenCL said no */
+    LA_EIO = -6,     /* a file that cannot be read or written */
+    LA_EFORMAT = -7  /* a file whose contents are not what they should be */
+};
+
+/* The message of the last failure on this thread; never NULL. */
+LA_API const char *la_error(void);
+
+/* Sets that message (printf style) and returns code, so that a check reads `return la_fail(...)`. */
+LA_API int la_fail(int code, const char *format, ...) LA_PRINTF(2, 3);
+
+/* The version of the library, e.g. "0.1.0". */
+LA_API const char *la_version(void);
+
+/* ---- devices ------------------------------------------------------------------------------------ */
+
+typedef struct la_device la_device;
+
+typedef struct la_device_info {
+    char name[256];     /* as the driver gives it */
+    char platform[128]; /* "Portable Computing Language", ... */
+    char vendor[128];
+    char version[128]; /* OpenCL version string of the device */
+    char driver[128];
+    const char *type; /* "cpu", "gpu" or "accelerator" */
+    unsigned units;   /* compute units */
+    uint64_t memory;  /* bytes of global memory */
+    uint64_t max_allocation;
+} la_device_info;
+
+/* The number of OpenCL devices over all platforms: 0 when there is none (then la_error says why). */
+LA_API int la_device_count(int *out);
+
+/* Describes device `index`, counted from 0 in the flat list over all platforms. */
+LA_API int la_device_describe(la_device_info *out, int index);
+
+/* Opens a device: `which` is its number counted from 1 ("2"), a part of its name or of its platform's
+ * name in any case ("pocl", "radeon"), a type ("gpu", "cpu", or "gpu:2" for the second one), or NULL for
+ * the environment's LUALIGN_DEVICE and, without that, the first GPU, else the first device.
+ * LUALIGN_MEMORY (MiB) lowers the memory that it may take. */
+LA_API int la_device_open(la_device **out, const char *which);
+
+/* Waits for the queue, frees everything; tensors of the device must have been released. NULL is allowed. */
+LA_API void la_device_close(la_device *dev);
+
+LA_API const la_device_info *la_device_get_info(const la_device *dev);
+LA_API int la_device_get_index(const la_device *dev); /* in the flat list, from 0 */
+
+/* Waits until all work queued so far is done. */
+LA_API int la_device_finish(la_device *dev);
+
+typedef struct la_memory {
+    size_t used;        /* bytes held by tensors now */
+    size_t peak;        /* largest `used` since the last la_device_reset_peak */
+    size_t pooled;      /* bytes kept for reuse, not used */
+    size_t allocations; /* how often fresh memory was asked of the driver */
+    size_t budget;      /* bytes that may be taken in all */
+} la_memory;
+
+LA_API la_memory la_device_memory(const la_device *dev);
+LA_API void la_device_reset_peak(la_device *dev);
+
+/* Called before the pool asks the driver for fresh memory, and when the driver refuses (urgent): the
+ * caller may release tensors. The Lua layer runs its collector here. */
+typedef void (*la_pressure_fn)(void *payload, size_t bytes, bool urgent);
+LA_API void la_device_on_pressure(la_device *dev, la_pressure_fn fn, void *payload);
+
+/* Seeds the device's Philox generator; the pair (seed, counter) is its whole state. */
+LA_API void la_device_seed(la_device *dev, uint64_t seed, uint64_t counter);
+LA_API void la_device_seed_state(const la_device *dev, uint64_t *seed, uint64_t *counter);
+
+/* Per-kernel profile. Off by default, since it waits after each launch. */
+typedef struct la_profile_row {
+    const char *kernel;
+    uint64_t calls;
+    double seconds;
+    double bytes; /* moved, 0 if the op does not say */
+    double flops; /* done, 0 if the op does not say */
+} la_profile_row;
+
+LA_API void la_profile_enable(la_device *dev, bool on);
+LA_API void la_profile_reset(la_device *dev);
+LA_API int la_profile_rows(la_device *dev, const la_profile_row **rows, int *count); /* borrowed, slowest first */
+
+/* ---- tensors ------------------------------------------------------------------------------------ */
+
+typedef struct la_tensor la_tensor;
+
+typedef enum la_dtype { LA_F32, LA_I32, LA_U8 } la_dtype;
+
+#define LA_MAX_DIMS 6
+
+/* A new dense tensor with undefined contents. 0 <= ndim <= LA_MAX_DIMS; a dimension may be 0. */
+LA_API int la_tensor_new(la_tensor **out, la_device *dev, la_dtype dtype, int ndim, const int64_t *dim);
+
+/* The same, filled from host memory (numel elements of that dtype, row-major). */
+LA_API int la_tensor_from(la_tensor **out, la_device *dev, la_dtype dtype, int ndim, const int64_t *dim, const void *data);
+
+LA_API la_tensor *la_tensor_retain(la_tensor *t);  /* returns t */
+LA_API void la_tensor_release(la_tensor **t);      /* drops one reference and sets *t to NULL */
+
+LA_API la_dtype la_tensor_dtype(const la_tensor *t);
+LA_API int la_tensor_ndim(const la_tensor *t);
+LA_API int64_t la_tensor_dim(const la_tensor *t, int d); /* d from 0 */
+LA_API int64_t la_tensor_numel(const la_tensor *t);
+LA_API size_t la_dtype_size(la_dtype dtype);
+LA_API const char *la_dtype_name(la_dtype dtype); /* "float32", "int32", "uint8" */
+
+/* Waits for the device and copies all elements, row-major, to `data` (numel elements of t's dtype). */
+LA_API int la_tensor_read(const la_tensor *t, void *data);
+
+/* Overwrites all elements of t, a view or not, from host memory. */
+LA_API int la_tensor_write(la_tensor *t, const void *data);
+
+/* ---- ops ---------------------------------------------------------------------------------------- */
+
+typedef struct la_op la_op;
+typedef struct la_call la_call;
+
+/* The descriptor of an op by name, or NULL (la_error names the nearest one). */
+LA_API const la_op *la_op_find(const char *name);
+
+/* All descriptors, in the order of ops.def, NULL-terminated. */
+LA_API const la_op *const *la_op_all(void);
+
+/* Runs an op on n tensors (NULL where an optional one is left out) with every other parameter at its
+ * default, except those in `options`, written "name=value name=value" ("stride=2 padding=1,1,1,1").
+ * out receives the first output. Noted on the tape where an input asks for gradients. */
+LA_API int la_op_run(la_tensor **out, const char *op, la_tensor *const *in, int n, const char *options);
+
+/* ---- gradients ---------------------------------------------------------------------------------- */
+
+LA_API void la_tensor_set_requires_grad(la_tensor *t, bool on); /* leaves of dtype float32 only */
+LA_API bool la_tensor_requires_grad(const la_tensor *t);        /* true for leaves that ask and for results that depend on one */
+LA_API la_tensor *la_tensor_grad(const la_tensor *t);           /* borrowed, NULL if there is none */
+LA_API int la_tensor_set_grad(la_tensor *t, la_tensor *g);      /* retains g; NULL clears */
+
+/* Adds d(t)/d(leaf) to the gradient of every leaf that t depends on. t must hold one element unless
+ * `seed`, a gradient of t's shape, is given. The graph is freed. */
+LA_API int la_backward(la_tensor *t, la_tensor *seed);
+
+/* Switches recording on or off for this thread; returns what it was. */
+LA_API bool la_grad_enable(bool on);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
