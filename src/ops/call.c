@@ -198,6 +198,8 @@ int la__call_prepare(la_call *c)
     for (int i = 0; i < c->inputs; i++)
         if (c->in[i])
             c->dev = c->in[i]->storage->dev;
+    if (!c->dev)
+        return la_fail(LA_EARG, "%s: needs at least one tensor", c->op->name);
     for (int i = 0; i < c->inputs; i++)
         if (c->in[i] && c->in[i]->storage->dev != c->dev)
             return la_fail(LA_EARG, "%s: %s is on another device than the other tensors", c->op->name, la__slot_name(c, i));

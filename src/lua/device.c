@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * device.c -- la.device: the list, the choice, memory, profile; and the collector's part in memory pressure.
+ */
+#include <string.h>
+
+#include "lua/lua_util.h"
+
+enum { MAX_OPEN = 8 };
+
+/* One per Lua state, made before any tensor and so finalised after all of them. */
+typedef struct devices {
+    la_device *open[MAX_OPEN];
+    int count;
+    int current; /* index into open, -1: none yet */
+    char choice[256];
+    bool chosen;
+    lua_State *main;
+    size_t fresh; /* bytes asked of the driver since the last collection */
+} devices;
+
+static const char key = 0;
+
+static devices *state(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &key);
+    devices *s = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return s;
+}
+
+/* Lua cannot see what its boxes weigh: run its collector when the driver is asked for much, or says no. */
+static void under_pressure(void *payload, size_t bytes, bool urgent)
+{
+    devices *s = payload;
+    const size_t share = (size_t)256 << 20;
+    s->fresh += bytes;
+    if (urgent || s->fresh > share) {
+        lua_gc(s->main, LUA_GCCOLLECT);
+        s->fresh = 0;
+    }
+}
+
+static int devices_close(lua_State *L)
+{
+    devices *s = lua_touserdata(L, 1);
+    for (int i = 0; i < s->count; i++)
+        la_device_close(s->open[i]);
+    s->count = 0;
+    s->current = -1;
+    return 0;
+}
+
+/* Calls la.device.on_open(info), if a program set it, so that the choice can be printed. */
+static void tell_opened(lua_State *L)
+{
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, "lualign.device");
+    if (lua_getfield(L, -1, "on_open") == LUA_TFUNCTION) {
+        lua_getfield(L, -2, "info");
+        lua_call(L, 0, 1);
+        lua_call(L, 1, 0);
+    } else {
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+la_device *la__lua_device(lua_State *L)
+{
+    devices *s = state(L);
+    la_device *dev = NULL;
+    if (s->current >= 0)
+        return s->open[s->current];
+    la__lua_try(L, la_device_open(&dev, s->chosen ? s->choice : NULL));
+    for (int i = 0; i < s->count; i++)
+        if (la_device_get_index(s->open[i]) == la_device_get_index(dev)) {
+            la_device_close(dev);
+            s->current = i;
+            return s->open[i];
+        }
+    if (s->count == MAX_OPEN) {
+        la_device_close(dev);
+        luaL_error(L, "device: at most %d devices can be open", MAX_OPEN);
+    }
+    s->open[s->count] = dev;
+    s->current = s->count++;
+    la_device_on_pressure(dev, under_pressure, s);
+    tell_opened(L);
+    return dev;
+}
+
+static void push_info(lua_State *L, const la_device_info *info, int index)
+{
+    lua_createtable(L, 0, 10);
+    const struct {
+        const char *name, *value;
+    } texts[] = { { "name", info->name },       { "platform", info->platform }, { "vendor", info->vendor },
+                  { "version", info->version }, { "driver", info->driver },     { "type", info->type } };
+    for (int i = 0; i < LA_COUNT(texts); i++) {
+        lua_pushstring(L, texts[i].value);
+        lua_setfield(L, -2, texts[i].name);
+    }
+    lua_pushinteger(L, info->units);
+    lua_setfield(L, -2, "units");
+    lua_pushinteger(L, (lua_Integer)info->memory);
+    lua_setfield(L, -2, "memory");
+    lua_pushinteger(L, (lua_Integer)info->max_allocation);
+    lua_setfield(L, -2, "max_allocation");
+    lua_pushinteger(L, index + 1);
+    lua_setfield(L, -2, "number");
+}
+
+/* device.list() -> { {number=, name=, platform=, type=, units=, memory=, ...}, ... }; empty, message: none */
+static int device_list(lua_State *L)
+{
+    int count = 0;
+    la__lua_try(L, la_device_count(&count));
+    lua_createtable(L, count, 0);
+    for (int i = 0; i < count; i++) {
+        la_device_info info;
+        la__lua_try(L, la_device_describe(&info, i));
+        push_info(L, &info, i);
+        lua_rawseti(L, -2, i + 1);
+    }
+    if (count == 0) {
+        lua_pushstring(L, la_error());
+        return 2;
+    }
+    return 1;
+}
+
+/* device.use(which): number, name or type; opened when first needed. nil goes back to the default. */
+static int device_use(lua_State *L)
+{
+    devices *s = state(L);
+    const char *which = luaL_optstring(L, 1, NULL);
+    s->chosen = which != NULL;
+    if (which) {
+        if (strlen(which) >= sizeof s->choice)
+            return luaL_error(L, "device.use: the name is too long");
+        strcpy(s->choice, which);
+    }
+    s->current = -1;
+    return 0;
+}
+
+/* device.info() -> the current device, opening it if needed */
+static int device_info(lua_State *L)
+{
+    const la_device *dev = la__lua_device(L);
+    push_info(L, la_device_get_info(dev), la_device_get_index(dev));
+    return 1;
+}
+
+/* device.is_open() -> whether OpenCL has been touched */
+static int device_is_open(lua_State *L)
+{
+    lua_pushboolean(L, state(L)->count > 0);
+    return 1;
+}
+
+static int device_finish(lua_State *L)
+{
+    la__lua_try(L, la_device_finish(la__lua_device(L)));
+    return 0;
+}
+
+/* device.memory() -> {used=, peak=, pooled=, allocations=, budget=}, bytes */
+static int device_memory(lua_State *L)
+{
+    const la_memory m = la_device_memory(la__lua_device(L));
+    const struct {
+        const char *name;
+        size_t value;
+    } fields[] = { { "used", m.used },
+                   { "peak", m.peak },
+                   { "pooled", m.pooled },
+                   { "allocations", m.allocations },
+                   { "budget", m.budget } };
+    lua_createtable(L, 0, LA_COUNT(fields));
+    for (int i = 0; i < LA_COUNT(fields); i++) {
+        lua_pushinteger(L, (lua_Integer)fields[i].value);
+        lua_setfield(L, -2, fields[i].name);
+    }
+    return 1;
+}
+
+static int device_reset_peak(lua_State *L)
+{
+    la_device_reset_peak(la__lua_device(L));
+    return 0;
+}
+
+/* device.profile(on) */
+static int device_profile(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TBOOLEAN);
+    la_profile_enable(la__lua_device(L), lua_toboolean(L, 1));
+    return 0;
+}
+
+static int device_profile_reset(lua_State *L)
+{
+    la_profile_reset(la__lua_device(L));
+    return 0;
+}
+
+/* device.profile_rows() -> { {kernel=, calls=, seconds=, bytes=, flops=}, ... }, slowest first */
+static int device_profile_rows(lua_State *L)
+{
+    const la_profile_row *rows;
+    int count;
+    la__lua_try(L, la_profile_rows(la__lua_device(L), &rows, &count));
+    lua_createtable(L, count, 0);
+    for (int i = 0; i < count; i++) {
+        lua_createtable(L, 0, 5);
+        lua_pushstring(L, rows[i].kernel);
+        lua_setfield(L, -2, "kernel");
+        lua_pushinteger(L, (lua_Integer)rows[i].calls);
+        lua_setfield(L, -2, "calls");
+        lua_pushnumber(L, rows[i].seconds);
+        lua_setfield(L, -2, "seconds");
+        lua_pushnumber(L, rows[i].bytes);
+        lua_setfield(L, -2, "bytes");
+        lua_pushnumber(L, rows[i].flops);
+        lua_setfield(L, -2, "flops");
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+/* device.seed(seed, [counter]); device.seed_state() -> seed, counter */
+static int device_seed(lua_State *L)
+{
+    la_device_seed(la__lua_device(L), (uint64_t)luaL_checkinteger(L, 1), (uint64_t)luaL_optinteger(L, 2, 0));
+    return 0;
+}
+
+static int device_seed_state(lua_State *L)
+{
+    uint64_t seed, counter;
+    la_device_seed_state(la__lua_device(L), &seed, &counter);
+    lua_pushinteger(L, (lua_Integer)seed);
+    lua_pushinteger(L, (lua_Integer)counter);
+    return 2;
+}
+
+static const luaL_Reg functions[] = { { "list", device_list },
+                                      { "use", device_use },
+                                      { "info", device_info },
+                                      { "is_open", device_is_open },
+                                      { "finish", device_finish },
+                                      { "memory", device_memory },
+                                      { "reset_peak", device_reset_peak },
+                                      { "profile", device_profile },
+                                      { "profile_reset", device_profile_reset },
+                                      { "profile_rows", device_profile_rows },
+                                      { "seed", device_seed },
+                                      { "seed_state", device_seed_state },
+                                      { NULL, NULL } };
+
+void la__lua_open_device(lua_State *L)
+{
+    devices *s = lua_newuserdatauv(L, sizeof *s, 0);
+    memset(s, 0, sizeof *s);
+    s->current = -1;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    s->main = lua_tothread(L, -1);
+    lua_pop(L, 1);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, devices_close);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+
+    luaL_getsubtable(L, LUA_REGISTRYINDEX, "lualign.device"); /* so that tell_opened finds on_open */
+    luaL_setfuncs(L, functions, 0);
+    lua_setfield(L, -2, "device");
+}
