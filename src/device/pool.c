@@ -3,7 +3,6 @@
  * pool.c -- device memory in size classes. A block given back is kept for the next request of its class: on the machines
  * that lualign was measured on, fresh memory costs ten times what using it once does.
  */
-#define _DEFAULT_SOURCE
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>

@@ -27,6 +27,9 @@ la_box *la__lua_new_box(lua_State *L);
 /* Pushes a box that takes over one reference. */
 void la__lua_push_tensor(lua_State *L, la_tensor *t);
 
+/* Empties the box at index 1: its __gc and __close. */
+int la__lua_box_release(lua_State *L);
+
 /* The tensor at a stack index, borrowed; raises an error that names the argument, also when the box was emptied. */
 la_tensor *la__lua_check_tensor(lua_State *L, int index);
 

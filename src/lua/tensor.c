@@ -7,8 +7,6 @@
 
 #include "lua/lua_util.h"
 
-int la__lua_box_release(lua_State *L);
-
 la_tensor *la__lua_test_tensor(lua_State *L, int index)
 {
     la_box *b = luaL_testudata(L, index, LA_TENSOR_TYPE);

@@ -2,7 +2,6 @@
  *
  * util.c -- the error message, memory, files.
  */
-#define _POSIX_C_SOURCE 200809L
 #include "util/util.h"
 
 #include <errno.h>
