@@ -110,16 +110,28 @@ static int keep(lua_State *L)
     return lua_gettop(L);
 }
 
-/* no_grad(fn, ...) -> the results of fn(...), with recording off */
-static int no_grad(lua_State *L)
+/* Calls the function at index 1 with recording on or off, and puts back what was, also after an error. */
+static int call_recording(lua_State *L, bool on)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
-    const bool was = la_grad_enable(false);
+    const bool was = la_grad_enable(on);
     const int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
     la_grad_enable(was);
     if (status != LUA_OK)
         return lua_error(L);
     return lua_gettop(L);
+}
+
+/* no_grad(fn, ...) -> the results of fn(...), with recording off */
+static int no_grad(lua_State *L)
+{
+    return call_recording(L, false);
+}
+
+/* enable_grad(fn, ...) -> the results of fn(...), with recording on, also inside no_grad */
+static int enable_grad(lua_State *L)
+{
+    return call_recording(L, true);
 }
 
 /* grad_enabled() -> boolean; set_grad_enabled(on) -> what it was */
@@ -139,6 +151,7 @@ static int set_grad_enabled(lua_State *L)
 static const luaL_Reg functions[] = { { "scope", scope },
                                       { "keep", keep },
                                       { "no_grad", no_grad },
+                                      { "enable_grad", enable_grad },
                                       { "grad_enabled", grad_enabled },
                                       { "set_grad_enabled", set_grad_enabled },
                                       { NULL, NULL } };

@@ -1,0 +1,134 @@
+-- SPDX-License-Identifier: MIT
+--
+-- la.data.pairs: image pairs of one category, for weak supervision.
+--
+--   la.data.pairs { lists = { { root = "photos", list = "photos/pairs.csv" } }, size = 240, augment = "crop_flip" }
+--   la.data.pairs { root = "photos" }       every folder below root is a category; all pairs within one
+--
+-- A list has the columns source_image and target_image (paths relative to root), and optionally category and flip (1: mirror
+-- both). augment: "none"; "crop": each image on its own keeps a random window between 1/4 of the margin and the far edge, as
+-- the paper does (top in [0, h/4), bottom 3h/4 and up to h/4 more); "flip": both images are mirrored or neither, by a coin;
+-- "crop_flip". Batches are { source = (N, size, size, 3), target = ... }, float32, 0..255.
+
+local la <const> = require "lualign"
+local decoder <const> = require "lualign.data.decoder"
+local options <const> = require "lualign.util.options"
+
+local AUGMENT <const> = { none = {}, crop = { crop = true }, flip = { flip = true }, crop_flip = { crop = true, flip = true } }
+
+local Pairs <const> = {}
+Pairs.__index = Pairs
+
+local function read_list(items, root, path)
+  for _, row in ipairs(la.io.read_csv(path, { required = { "source_image", "target_image" } })) do
+    items[#items + 1] = {
+      source = root .. "/" .. row.source_image, target = root .. "/" .. row.target_image,
+      category = row.category or row.class or "all", flip = row.flip == "1",
+    }
+  end
+end
+
+local IMAGE <const> = { jpg = true, jpeg = true, png = true, bmp = true, tga = true }
+
+local function sorted_entries(lfs, folder)
+  local names <const> = {}
+  for name in lfs.dir(folder) do
+    if name:sub(1, 1) ~= "." then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  return names
+end
+
+-- Every ordered pair of two images in one folder below root.
+local function read_folders(items, root)
+  local lfs <const> = require "lfs"
+  if lfs.attributes(root, "mode") ~= "directory" then
+    error(string.format("data.pairs: root '%s' is not a folder", root), 0)
+  end
+  for _, category in ipairs(sorted_entries(lfs, root)) do
+    local folder <const> = root .. "/" .. category
+    local images <const> = {}
+    if lfs.attributes(folder, "mode") == "directory" then
+      for _, name in ipairs(sorted_entries(lfs, folder)) do
+        if IMAGE[(name:match "%.(%w+)$" or ""):lower()] then
+          images[#images + 1] = folder .. "/" .. name
+        end
+      end
+    end
+    for _, a in ipairs(images) do
+      for _, b in ipairs(images) do
+        if a ~= b then
+          items[#items + 1] = { source = a, target = b, category = category }
+        end
+      end
+    end
+  end
+end
+
+-- The paper's random window, in pixels.
+local function window(path, rng, sizes)
+  if not sizes[path] then
+    sizes[path] = { la.image.info(path) }
+  end
+  local w <const>, h <const> = sizes[path][1], sizes[path][2]
+  local function edge(n)
+    return math.floor(rng:uniform() * n / 4), math.min(n, math.floor(3 * n / 4 + rng:uniform() * n / 4))
+  end
+  local top <const>, bottom <const> = edge(h)
+  local left <const>, right <const> = edge(w)
+  return { top = top, bottom = bottom, left = left, right = right }
+end
+
+function Pairs:jobs(i, rng)
+  local item <const> = self.items[i]
+  local how <const> = AUGMENT[self.augment]
+  local flip <const> = item.flip ~= (how.flip and rng:uniform() < 0.5 or false)
+  local list <const> = {}
+  for k, path in ipairs { item.source, item.target } do
+    list[k] = {
+      path = path,
+      options = {
+        size = self.size, filter = self.filter, flip = flip, crop = how.crop and window(path, rng, self.sizes) or nil,
+      },
+    }
+  end
+  return list
+end
+
+function Pairs:length()
+  return #self.items
+end
+
+function Pairs:prefetch(indices, rng)
+  self.decoder:submit(indices, rng)
+end
+
+function Pairs:batch(indices, rng)
+  local images <const> = self.decoder:fetch(indices, rng)
+  local shape <const> = images:shape()
+  local both <const> = images:reshape(#indices, 2, shape[2], shape[3], shape[4])
+  return { source = both:select(2, 1):contiguous(), target = both:select(2, 2):contiguous() }
+end
+
+return function(given)
+  local o <const> = options.check("data.pairs", given, {
+    lists = {}, root = options.optional, size = 240, augment = "none", filter = "bilinear", threads = 2,
+  })
+  if not AUGMENT[o.augment] then
+    error(string.format("data.pairs: augment must be none, crop, flip or crop_flip, got '%s'", o.augment), 2)
+  end
+  local self <const> = setmetatable({ items = {}, size = o.size, augment = o.augment, filter = o.filter, sizes = {} }, Pairs)
+  for _, l in ipairs(o.lists) do
+    read_list(self.items, l.root, l.list)
+  end
+  if o.root then
+    read_folders(self.items, o.root)
+  end
+  if #self.items == 0 then
+    error("data.pairs: no pairs: give lists, or a root with a folder of images for each category", 2)
+  end
+  self.decoder = decoder(function(i, rng) return self:jobs(i, rng) end, o.threads)
+  return self
+end
