@@ -21,6 +21,13 @@ void la__buffer_give(la_buffer *b);
 int la__buffer_write(la_buffer *b, size_t offset, size_t bytes, const void *src);
 int la__buffer_read(const la_buffer *b, size_t offset, size_t bytes, void *dst);
 
+/* ---- constants ---- */
+
+/* A table of numbers that ops compute on the host and kernels read, kept with the device until it closes: the buffer
+ * under `key`, filled by fill(data, what) when first asked for. Borrowed. */
+int la__device_constant(const la_buffer **out, la_device *dev, const char *key, size_t bytes,
+                        int (*fill)(void *data, const void *what), const void *what);
+
 /* ---- launching ---- */
 
 /* One kernel argument: a buffer, or plain bytes (`data` if set, else the value in `v`). */

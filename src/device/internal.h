@@ -62,6 +62,8 @@ struct la_device {
     la_profile_row *rows;
 
     uint64_t seed, counter;
+
+    struct la_constant *constants;
 };
 
 /* "CL_OUT_OF_RESOURCES" and the like. */
@@ -73,6 +75,9 @@ int la__device_id(cl_device_id *out, int index, int *count);
 /* The kernel `entry` of (program, options), built or loaded when first asked for. */
 int la__kernel_find(la_kernel **out, la_device *dev, const char *program, const char *options, const char *entry);
 void la__programs_free(la_device *dev);
+
+/* Gives the constants' memory back to the pool. */
+void la__constants_free(la_device *dev);
 
 /* Releases the pool's free blocks. */
 void la__pool_trim(la_device *dev);

@@ -247,6 +247,7 @@ void la_device_close(la_device *dev)
         return;
     if (dev->queue)
         clFinish(dev->queue);
+    la__constants_free(dev);
     la__pool_trim(dev);
     la__programs_free(dev);
     if (dev->queue)
