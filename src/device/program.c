@@ -226,7 +226,7 @@ int la__kernel_find(la_kernel **out, la_device *dev, const char *program, const 
 {
     int err = 0;
     cl_int code;
-    la_program *p;
+    la_program *p = NULL;
 
     LA_TRY(find_program(&p, dev, program, options ? options : ""));
     for (int i = 0; i < p->kernels; i++)

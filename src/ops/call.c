@@ -27,7 +27,7 @@ const la_op *const *la_op_all(void)
 
 const la_op *la_op_find(const char *name)
 {
-    const char *names[LA_COUNT(table)];
+    const char *names[LA_COUNT(table)] = { NULL };
     int n = 0;
     for (; table[n]; n++) {
         if (strcmp(table[n]->name, name) == 0)

@@ -48,7 +48,7 @@ static int count_elements(int64_t *out, int ndim, const int64_t *dim)
 int la_tensor_new(la_tensor **out, la_device *dev, la_dtype dtype, int ndim, const int64_t *dim)
 {
     int err = 0;
-    int64_t n;
+    int64_t n = 0;
     la_tensor *t = NULL;
 
     *out = NULL;
