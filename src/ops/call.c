@@ -161,7 +161,7 @@ int la__call_option(la_call *c, const char *name, const char *text)
 /* Negative dimensions count from the end of the first input; c->op has one then. */
 static int resolve_dims(la_call *c, const la_param *p, la_value *v)
 {
-    const int ndim = c->inputs > 0 && c->in[0] ? c->in[0]->ndim : 0;
+    const int ndim = c->in[0] ? c->in[0]->ndim : 0;
     /* stack and unsqueeze name a dimension of the result, which has one more; they say so by a brief that starts so */
     const int limit = ndim + (strncmp(p->brief, "new dimension", 13) == 0);
     for (int i = 0; i < v->count; i++) {
