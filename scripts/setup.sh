@@ -30,6 +30,7 @@ opencl="opencl-headers ocl-icd-opencl-dev pocl-opencl-icd libclblast-dev"
 libraries="liblua5.4-dev libstb-dev libcjson-dev libxxhash-dev libreadline-dev"
 lua="lua5.4 lua-argparse lua-filesystem"
 testing="libcmocka-dev lua-busted lua-check oclgrind clang clang-format g++ pkg-config"
+optional=" libclblast-dev libreadline-dev oclgrind clang clang-format g++ lua-check pkg-config "
 
 packages="$tools $opencl $libraries $lua"
 [ $tests = ON ] && packages="$packages $testing"
@@ -95,6 +96,12 @@ if command -v apt-get >/dev/null 2>&1 && command -v dpkg-query >/dev/null 2>&1 &
         say "installing $missing"
         [ "$as_root" = sudo ] && { sudo -v || exit 1; }
         quietly apt update || say "the package lists could not be renewed; trying with those that are here"
+        for p in $missing; do # a release without one of the optional packages does without it
+            case $optional in *" $p "*) apt-cache show "$p" >/dev/null 2>&1 || {
+                say "$p is not in this release; doing without it"
+                missing=$(echo " $missing" | sed "s/ $p / /")
+            } ;; esac
+        done
         if ! quietly apt install --no-install-recommends $missing; then
             what_to_install "apt-get could not install them"
             exit 1

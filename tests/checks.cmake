@@ -50,7 +50,7 @@ if(LUALIGN_OCLGRIND)
     get_filename_component(name ${file} NAME_WE)
     string(REGEX REPLACE "_spec$" "" name ${name})
     lualign_test(oclgrind.${name} oclgrind sh ${dev}/oclgrind.sh ${LUALIGN_OCLGRIND} ${busted} ${file})
-    set_property(TEST oclgrind.${name} APPEND PROPERTY ENVIRONMENT "LUALIGN_DEVICE=oclgrind" "LUALIGN_TEST_SMALL=1")
+    set_property(TEST oclgrind.${name} APPEND PROPERTY ENVIRONMENT "LUALIGN_DEVICE=oclgrind" "LUALIGN_POOL=exact" "LUALIGN_TEST_SMALL=1")
   endforeach()
 endif()
 

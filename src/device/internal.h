@@ -49,7 +49,7 @@ struct la_device {
     /* pool */
     la_buffer *free_list[LA_SIZE_CLASSES];
     la_memory memory;
-    bool poison;
+    bool poison, exact;
     la_pressure_fn pressure;
     void *pressure_payload;
 

@@ -230,10 +230,11 @@ int la_device_open(la_device **out, const char *which)
     LA_TRY(la_device_describe(&dev->info, dev->index));
     dev->is_cpu = strcmp(dev->info.type, "cpu") == 0;
     LA_TRY(open_queue(dev));
-    const char *limit = getenv("LUALIGN_MEMORY"), *poison = getenv("LUALIGN_POISON");
+    const char *limit = getenv("LUALIGN_MEMORY"), *poison = getenv("LUALIGN_POISON"), *pool = getenv("LUALIGN_POOL");
     /* PoCL reports a share of what the host has free; the driver's own refusal is the other limit */
     dev->memory.budget = limit && atof(limit) > 0 ? (size_t)(atof(limit) * 1048576.0) : (size_t)dev->info.memory;
     dev->poison = poison && strcmp(poison, "1") == 0;
+    dev->exact = pool && strcmp(pool, "exact") == 0;
     *out = dev;
     return 0;
 done:

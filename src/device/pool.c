@@ -11,6 +11,10 @@
 
 enum { SMALLEST = 256, HUGE_PAGE = 2 << 20 };
 
+/* The class of blocks that are as large as asked for and never reused (LUALIGN_POOL=exact), so that a tool such as
+ * Oclgrind sees every access past the end. */
+enum { EXACT = LA_SIZE_CLASSES - 1 };
+
 /* Classes are 256 bytes times 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, ...: four to each doubling, at most 25 % wasted. */
 static int class_of(size_t bytes, size_t *rounded)
 {
@@ -91,7 +95,9 @@ static la_buffer *reuse(la_device *dev, int size_class)
 static int poison(la_buffer *b)
 {
     const cl_uint pattern = 0xffffffffu;
-    const cl_int code = clEnqueueFillBuffer(b->dev->queue, b->mem, &pattern, 4, 0, b->bytes, 0, NULL, NULL);
+    if (b->bytes < 4)
+        return 0;
+    const cl_int code = clEnqueueFillBuffer(b->dev->queue, b->mem, &pattern, 4, 0, b->bytes / 4 * 4, 0, NULL, NULL);
     return code == CL_SUCCESS ? 0 : la_fail(LA_EDEVICE, "memory: cannot fill a fresh block: %s", la__cl_error(code));
 }
 
@@ -134,9 +140,13 @@ int la__buffer_take(la_buffer **out, la_device *dev, size_t bytes)
 {
     int err = 0;
     size_t rounded;
-    const int size_class = class_of(bytes ? bytes : 1, &rounded);
+    int size_class = class_of(bytes ? bytes : 1, &rounded);
 
     *out = NULL;
+    if (dev->exact) {
+        rounded = bytes ? bytes : 1;
+        size_class = EXACT;
+    }
     if (size_class >= LA_SIZE_CLASSES)
         return no_memory(dev, bytes, "larger than any block");
     la_buffer *b = reuse(dev, size_class);
@@ -157,6 +167,12 @@ void la__buffer_give(la_buffer *b)
 {
     if (!b)
         return;
+    if (b->dev->exact) {
+        b->dev->memory.used -= b->bytes;
+        clFinish(b->dev->queue);
+        destroy(b);
+        return;
+    }
     b->next = b->dev->free_list[b->size_class];
     b->dev->free_list[b->size_class] = b;
     b->dev->memory.used -= b->bytes;
