@@ -75,7 +75,7 @@ local function tostring_tensor(t)
   return core.scope(function()
     return core.no_grad(function()
       local small, cut = t:detach(), {}
-      if t:numel() > MOST or t:size(-1) > 2 * LONGEST then
+      if t:dim() > 0 and (t:numel() > MOST or t:size(-1) > 2 * LONGEST) then
         small, cut = corners(small)
       end
       local values <const> = small:flat()

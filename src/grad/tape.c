@@ -114,6 +114,14 @@ static int visit(heap *h, la_node *n)
     for (int i = 0; i < c->inputs; i++)
         if (c->in[i] && n->version[i] != c->in[i]->storage->version)
             return la_fail(LA_EARG, "backward: %s of '%s' was changed in place after the call", la__slot_name(c, i), c->op->name);
+    for (int k = 0; k < LA_MAX_OUTPUTS; k++) { /* ops may count on dense gradients */
+        la_tensor *dense = NULL;
+        if (!n->gout[k])
+            continue;
+        LA_TRY(la__dense(&dense, n->gout[k]));
+        la_tensor_release(&n->gout[k]);
+        n->gout[k] = dense;
+    }
     LA_TRY(c->op->backward(c, n->gout));
     for (int i = 0; i < c->inputs; i++)
         if (c->want[i] && c->grad[i])

@@ -9,7 +9,7 @@
  *   was given) and c->arg[i] (by parameter index, for the others). It checks shapes, makes c->out[0..], launches.
  *   What backward needs besides the inputs goes to c->saved[] (owned by the call; alias outputs with la__alias,
  *   never store an output itself: that would be a cycle). Inputs may be any view: take la__dense of them.
- * backward(c, g): g[k] is the gradient of output k (NULL if nothing depends on it). For each slot with
+ * backward(c, g): g[k] is the dense gradient of output k (NULL if nothing depends on it). For each slot with
  *   la__wants(c, slot) it sets c->grad[slot] to a fresh tensor of that input's shape. Nothing is recorded here.
  * Both return 0 or a negative code and may leave half-made tensors in out/saved/grad: the caller releases them.
  */
