@@ -3,7 +3,8 @@
 #include "common.clh"
 
 // The first half counts up from start, the rest down from stop, so that both ends are exact.
-kernel void ramp(global float *out, const int n, const int half_n, const float start, const float stop, const float step)
+kernel void ramp(global float *out, const int n, const int half_n, const float start, const float stop,
+                 const float step)
 {
     const int i = get_global_id(0);
     if (i < n)

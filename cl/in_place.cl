@@ -1,39 +1,76 @@
-// in_place.cl -- steps of the optimisers. All tensors are dense and float32.
+// SPDX-License-Identifier: MIT
+// in_place.cl -- in-place updates of dense float32 tensors: scaling, the optimisers' steps, and the sum of squares that
+// clipping needs.
 #include "common.clh"
 
-// PyTorch's SGD: g' = g + decay * p; buffer = first ? g' : momentum * buffer + (1 - dampening) * g';
-// p -= lr * (nesterov ? g' + momentum * buffer : buffer)
-kernel void sgd_step(global float *p, global const float *g, global float *buffer, const int n, const int first,
-                     const int nesterov, const float lr, const float momentum, const float dampening, const float decay)
-{
-    const int i = get_global_id(0);
-    if (i >= n)
-        return;
-    const float d = fma(decay, p[i], g[i]);
-    const float b = first ? d : fma(momentum, buffer[i], (1.0f - dampening) * d);
-    buffer[i] = b;
-    p[i] -= lr * (nesterov ? fma(momentum, b, d) : b);
-}
-
-kernel void sgd_step_plain(global float *p, global const float *g, const int n, const float lr, const float decay)
+// x = x * factor + shift
+kernel void affine_inplace(global float *x, const int n, const float factor, const float shift)
 {
     const int i = get_global_id(0);
     if (i < n)
-        p[i] -= lr * fma(decay, p[i], g[i]);
+        x[i] = fma(x[i], factor, shift);
 }
 
-// PyTorch's Adam and AdamW: m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2;
-// p -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps). `rate` and `root` are the two corrections, made in double.
-kernel void adam_step(global float *p, global const float *g, global float *m, global float *v, const int n,
-                      const float rate, const float root, const float beta1, const float beta2, const float one_beta1,
-                      const float one_beta2, const float eps, const float decay, const float shrink)
+// x = x * factor[0]
+kernel void scale_inplace(global float *x, global const float *factor, const int n)
+{
+    const int i = get_global_id(0);
+    if (i < n)
+        x[i] *= factor[0];
+}
+
+kernel void sgd_step(global float *p, global const float *grad, const int n, const float lr, const float decay)
+{
+    const int i = get_global_id(0);
+    if (i < n)
+        p[i] -= lr * (grad[i] + decay * p[i]);
+}
+
+// b = momentum b + keep g, or g the first time; p -= lr (g + momentum b, or b)
+kernel void sgd_step_momentum(global float *p, global float *buffer, global const float *grad, const int n,
+                              const int first, const int nesterov, const float lr, const float decay,
+                              const float momentum, const float keep)
 {
     const int i = get_global_id(0);
     if (i >= n)
         return;
-    const float w = p[i] * shrink, d = fma(decay, w, g[i]);
-    const float a = fma(one_beta1, d, beta1 * m[i]), b = fma(one_beta2 * d, d, beta2 * v[i]);
-    m[i] = a;
-    v[i] = b;
-    p[i] = w - rate * (a / (sqrt(b) * root + eps));
+    const float g = grad[i] + decay * p[i];
+    const float b = first ? g : momentum * buffer[i] + keep * g;
+    buffer[i] = b;
+    p[i] -= lr * (nesterov ? g + momentum * b : b);
+}
+
+// m += (1 - beta1) (g - m), v = beta2 v + (1 - beta2) g^2, p -= size m / (sqrt(v) / root + eps); the decay goes to g,
+// or shrinks p (factor shrink) when it is decoupled.
+kernel void adam_step(global float *p, global float *pm, global float *pv, global const float *grad, const int n,
+                      const float shrink, const float decay, const float rest1, const float beta2, const float rest2,
+                      const float size, const float root, const float eps)
+{
+    const int i = get_global_id(0);
+    if (i >= n)
+        return;
+    const float w = p[i] * shrink, g = grad[i] + decay * w;
+    const float m = pm[i] + rest1 * (g - pm[i]), v = beta2 * pv[i] + rest2 * g * g;
+    pm[i] = m;
+    pv[i] = v;
+    p[i] = w - size * (m / (sqrt(v) / root + eps));
+}
+
+// out[at + k] = sum of squares of chunk k of x
+kernel void sum_squares_part(global float *out, global const float *x, const int at, const int n, const int chunk)
+{
+    const int k = get_global_id(0), first = k * chunk;
+    if (first >= n)
+        return;
+    const int last = min(first + chunk, n);
+    float16 sum = 0.0f;
+    int i = first;
+    for (; i + 16 <= last; i += 16) {
+        const float16 v = vload16(0, x + i);
+        sum = fma(v, v, sum);
+    }
+    float s = SUM16(sum);
+    for (; i < last; i++)
+        s = fma(x[i], x[i], s);
+    out[at + k] = s;
 }

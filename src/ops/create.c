@@ -7,8 +7,14 @@
 
 #include "ops/op.h"
 
-#define SHAPE { LA_P_INTS, "shape", NULL, "sizes of the dimensions, as a list or one after the other", NULL }
-#define DTYPE { LA_P_CHOICE, "dtype", "float32", "element type", "float32|int32|uint8" }
+#define SHAPE                                                                                       \
+    {                                                                                               \
+        LA_P_INTS, "shape", NULL, "sizes of the dimensions, as a list or one after the other", NULL \
+    }
+#define DTYPE                                                                  \
+    {                                                                          \
+        LA_P_CHOICE, "dtype", "float32", "element type", "float32|int32|uint8" \
+    }
 
 static const la_param shape_params[] = { SHAPE, DTYPE, { LA_P_END, NULL, NULL, NULL, NULL } };
 
@@ -72,17 +78,19 @@ const la_op la_op_full = {
 static int ramp(la_tensor *out, double start, double stop, double step, int64_t half)
 {
     const int64_t n = out->dim[0];
-    return la__launch(out->storage->dev,
-                      &(la_launch){ .program = "create", .entry = "ramp", .global = { (size_t)n }, .bytes = 4.0 * (double)n },
-                      (la_karg[]){ LA_T(out), LA_INT(n), LA_INT(half), LA_FLOAT(start), LA_FLOAT(stop), LA_FLOAT(step) }, 6);
+    return la__launch(
+        out->storage->dev,
+        &(la_launch){ .program = "create", .entry = "ramp", .global = { (size_t)n }, .bytes = 4.0 * (double)n },
+        (la_karg[]){ LA_T(out), LA_INT(n), LA_INT(half), LA_FLOAT(start), LA_FLOAT(stop), LA_FLOAT(step) }, 6);
 }
 
 static int whole_ramp(la_tensor *out, double start, double step)
 {
     const int64_t n = out->dim[0];
-    return la__launch(out->storage->dev,
-                      &(la_launch){ .program = "create", .entry = "ramp_int", .global = { (size_t)n }, .bytes = 4.0 * (double)n },
-                      (la_karg[]){ LA_T(out), LA_INT(n), LA_INT(start), LA_INT(step) }, 4);
+    return la__launch(
+        out->storage->dev,
+        &(la_launch){ .program = "create", .entry = "ramp_int", .global = { (size_t)n }, .bytes = 4.0 * (double)n },
+        (la_karg[]){ LA_T(out), LA_INT(n), LA_INT(start), LA_INT(step) }, 4);
 }
 
 static const la_param arange_params[] = {
@@ -116,8 +124,8 @@ static int arange_forward(la_call *c)
         goto done;
     }
     if (!is_int32(start) || !is_int32(stop) || !is_int32(step))
-        return la_fail(LA_EARG, "arange: start, stop and step must be whole for %s, got %g, %g and %g", la_dtype_name(dtype),
-                       start, stop, step);
+        return la_fail(LA_EARG, "arange: start, stop and step must be whole for %s, got %g, %g and %g",
+                       la_dtype_name(dtype), start, stop, step);
     LA_TRY(la_tensor_new(&whole, c->dev, LA_I32, 1, &n));
     LA_TRY(whole_ramp(whole, start, step));
     LA_TRY(la__convert(&c->out[0], whole, dtype));
@@ -175,7 +183,8 @@ static int eye_forward(la_call *c)
     const int64_t rows = c->arg[0].ints[0], columns = c->arg[c->arg[1].count > 0 ? 1 : 0].ints[0];
 
     LA_TRY(la__out(c, 0, LA_F32, 2, (int64_t[]){ rows, columns }));
-    LA_TRY(la__launch(c->dev, &(la_launch){ .program = "create", .entry = "diagonal", .global = { (size_t)(rows * columns) } },
+    LA_TRY(la__launch(c->dev,
+                      &(la_launch){ .program = "create", .entry = "diagonal", .global = { (size_t)(rows * columns) } },
                       (la_karg[]){ LA_T(c->out[0]), LA_INT(rows * columns), LA_INT(columns) }, 3));
 done:
     return err;
