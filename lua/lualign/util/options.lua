@@ -108,7 +108,8 @@ function options.check(fname, given, spec, level)
   end
   if #unknown > 0 then
     table.sort(unknown) -- pairs has no order, messages must
-    error(string.format("%s: unknown option '%s'%s", fname, unknown[1], options.hint(unknown[1], sorted_names(spec))), level)
+    local hint <const> = options.hint(unknown[1], sorted_names(spec))
+    error(string.format("%s: unknown option '%s'%s", fname, unknown[1], hint), level)
   end
   local out <const> = {}
   for key, rule in pairs(spec) do

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
--- Random numbers on the host, for data: generators with their whole state in one integer (SplitMix64), made from any number
--- of integer keys. rng(seed, epoch, item) gives item its own stream, so that what it draws depends neither on the order of
--- items nor on how far ahead they are prepared.
+-- Random numbers on the host, for data: generators with their whole state in one integer (SplitMix64), made from any
+-- number of integer keys. rng(seed, epoch, item) gives item its own stream, so that what it draws depends neither on
+-- the order of items nor on how far ahead they are prepared.
 --
 --   local r <const> = rng(seed, epoch, item)
 --   r:uniform()  r:uniform(-1, 1)  r:normal()  r:integer(1, 6)  r:permutation(10)
