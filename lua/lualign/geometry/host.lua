@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
--- Transformations of single points in double precision, on the host: for keypoints, for inverses, and as the yardstick of
--- the kernels. A transformation maps target coordinates to source coordinates, normalised to [-1, 1], x before y.
+-- Transformations of single points in double precision, on the host: for keypoints, for inverses, and as the
+-- yardstick of the kernels. A transformation maps target coordinates to source coordinates, normalised to [-1, 1], x
+-- before y.
 --
 -- A stage is { model = "affine" | "tps" | "homography", theta = list of numbers, grid =, reg = }; a list of stages is
 -- applied last first, so that { affine, tps } is affine(tps(p)), as the two-stage network means it.
@@ -139,7 +140,8 @@ end
 
 local CORNERS <const> = { { -1, -1 }, { -1, 1 }, { 1, -1 }, { 1, 1 } }
 
---- The 9 numbers (h33 = 1) of the homography that takes the corners (-1,-1), (-1,1), (1,-1), (1,1) to theta's: four x, four y.
+--- The 9 numbers (h33 = 1) of the homography that takes the corners (-1,-1), (-1,1), (1,-1), (1,1) to theta's: four
+-- x, four y.
 function host.homography_matrix(theta)
   check_count("homography", theta, 8)
   local m <const> = {}
@@ -159,8 +161,8 @@ function host.homography_matrix(theta)
   return h
 end
 
---- The same of a homography: theta holds 4 corners (8 numbers) or a matrix (9, rows). With `nudge` the denominator k becomes
--- k + sign(k) * nudge, as the paper's code does for points (1e-5) and not for grids.
+--- The same of a homography: theta holds 4 corners (8 numbers) or a matrix (9, rows). With `nudge` the denominator k
+-- becomes k + sign(k) * nudge, as the paper's code does for points (1e-5) and not for grids.
 function host.homography(theta, nudge)
   local h <const> = #theta == 8 and host.homography_matrix(theta) or theta
   check_count("homography", h, 9)
@@ -214,7 +216,8 @@ local function newton_step(map, x, y, ex, ey)
 end
 
 --- Solves map(x, y) = (u, v) by damped Newton iteration from (x0, y0), by default (u, v) itself.
--- Returns x, y and the residual |map(x, y) - (u, v)|: where the map folds or does not reach (u, v), the residual says so.
+-- Returns x, y and the residual |map(x, y) - (u, v)|: where the map folds or does not reach (u, v), the residual says
+-- so.
 function host.inverse(map, u, v, x0, y0)
   local x, y = x0 or u, y0 or v
   local mx, my = map(x, y)
