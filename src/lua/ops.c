@@ -274,12 +274,24 @@ static int op_list(lua_State *L)
     return 1;
 }
 
+/* -t: Lua hands the operand over twice. */
+static int negate(lua_State *L)
+{
+    lua_settop(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 1, 1);
+    return 1;
+}
+
 static void set_metamethods(lua_State *L, const char *event, const char *op)
 {
     if (lua_getfield(L, -1, op) != LUA_TFUNCTION) { /* the op is not in this build */
         lua_pop(L, 1);
         return;
     }
+    if (strcmp(event, "__unm") == 0)
+        lua_pushcclosure(L, negate, 1);
     luaL_getmetatable(L, LA_TENSOR_TYPE);
     lua_insert(L, -2);
     lua_setfield(L, -2, event);
