@@ -18,6 +18,7 @@ local submodules <const> = {
 }
 
 setmetatable(la, {
+  submodules = submodules, -- for help and completion
   __index = function(self, name)
     if submodules[name] then
       local module = require("lualign." .. name)
@@ -40,6 +41,11 @@ end
 --- Checks the gradients of fn at inputs by finite differences: see lualign/gradcheck.lua.
 function la.gradcheck(...)
   return require("lualign.gradcheck")(...)
+end
+
+--- Whether Ctrl-C was pressed while lualign.interrupt defers it; false where no program listens for it.
+function la.interrupted()
+  return require("lualign.interrupt").pending()
 end
 
 --- Descriptors of all ops, in the order of the library: { name, brief, example, params, ... }.

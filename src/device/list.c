@@ -198,6 +198,11 @@ static int choose(int *out, const char *which)
     return automatic ? 0 : no_such_device(which, count);
 }
 
+int la_device_choose(int *out, const char *which)
+{
+    return choose(out, which ? which : getenv("LUALIGN_DEVICE"));
+}
+
 /* The part of opening that talks to OpenCL. */
 static int open_queue(la_device *dev)
 {
@@ -220,12 +225,10 @@ int la_device_open(la_device **out, const char *which)
     la_device *dev = NULL;
 
     *out = NULL;
-    if (!which)
-        which = getenv("LUALIGN_DEVICE");
     dev = la__calloc(1, sizeof *dev);
     if (!dev)
         return LA_ENOMEM;
-    LA_TRY(choose(&dev->index, which));
+    LA_TRY(la_device_choose(&dev->index, which));
     LA_TRY(la__device_id(&dev->id, dev->index, NULL));
     LA_TRY(la_device_describe(&dev->info, dev->index));
     dev->is_cpu = strcmp(dev->info.type, "cpu") == 0;

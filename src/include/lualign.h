@@ -95,6 +95,9 @@ LA_API int la_device_describe(la_device_info *out, int index);
  * LUALIGN_MEMORY (MiB) lowers the memory that it may take. */
 LA_API int la_device_open(la_device **out, const char *which);
 
+/* The number, from 0, of the device that la_device_open would take. */
+LA_API int la_device_choose(int *out, const char *which);
+
 /* Waits for the queue, frees everything; tensors of the device must have been released. NULL is allowed. */
 LA_API void la_device_close(la_device *dev);
 

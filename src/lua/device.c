@@ -144,6 +144,16 @@ static int device_use(lua_State *L)
     return 0;
 }
 
+/* device.choose([which]) -> the number of the device that would be opened; opens nothing */
+static int device_choose(lua_State *L)
+{
+    const devices *s = state(L);
+    int index = 0;
+    la__lua_try(L, la_device_choose(&index, luaL_optstring(L, 1, s->chosen ? s->choice : NULL)));
+    lua_pushinteger(L, index + 1);
+    return 1;
+}
+
 /* device.info() -> the current device, opening it if needed */
 static int device_info(lua_State *L)
 {
@@ -247,6 +257,7 @@ static int device_seed_state(lua_State *L)
 
 static const luaL_Reg functions[] = { { "list", device_list },
                                       { "use", device_use },
+                                      { "choose", device_choose },
                                       { "info", device_info },
                                       { "is_open", device_is_open },
                                       { "finish", device_finish },
