@@ -167,8 +167,10 @@ static void read_options(lua_State *L, la_call *c, int index)
 
 static void read_arguments(lua_State *L, la_call *c)
 {
-    const int top = lua_gettop(L);
+    int top = lua_gettop(L);
     int index = 1, slot = 0;
+    while (top > 0 && lua_isnil(L, top)) /* options that were handed through */
+        lua_settop(L, --top);
     for (int i = 0; c->op->param[i].kind != LA_P_END && index <= top; i++) {
         const la_param *p = &c->op->param[i];
         if (index == top && lua_istable(L, index) && !is_list_argument(L, p, index))
