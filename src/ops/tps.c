@@ -89,27 +89,28 @@ done:
     return err;
 }
 
+/* An empty table is 3, too: it may have been meant as one of options. */
 static spline spline_of(const la_mapping *m)
 {
     const la_value *grid = &m->extra[GRID];
-    return (spline){ (int)grid->ints[0], (int)grid->ints[grid->count > 1], m->extra[REG].number };
+    const int64_t gy = grid->count > 0 ? grid->ints[0] : 3, gx = grid->count > 1 ? grid->ints[1] : gy;
+    const bool fits = grid->count <= 2 && gy >= 2 && gx >= 2 && gy <= MOST_POINTS && gx <= MOST_POINTS;
+    return (spline){ fits ? (int)gy : 0, fits ? (int)gx : 0, m->extra[REG].number };
 }
 
 static int check(const la_mapping *m)
 {
     char text[LA_SHAPE_TEXT];
     const char *op = m->call->op->name;
-    const la_value *grid = &m->extra[GRID];
-    const int64_t gy = grid->ints[0], gx = grid->ints[grid->count > 1];
-    if (grid->count < 1 || grid->count > 2 || gy < 2 || gx < 2 || gy > MOST_POINTS || gx > MOST_POINTS ||
-        gy * gx > MOST_POINTS)
+    const spline s = spline_of(m);
+    if (s.gy == 0 || s.gy * s.gx > MOST_POINTS)
         return la_fail(LA_EARG, "%s: grid must be one or two numbers from 2, at most %d control points", op,
                        MOST_POINTS);
-    if (!(m->extra[REG].number >= 0))
-        return la_fail(LA_EARG, "%s: reg must not be negative, got %g", op, m->extra[REG].number);
-    if (m->T != 2 * gy * gx)
-        return la_fail(LA_ESHAPE, "%s: theta must be (N, %lld) for a control grid of %lld x %lld, got %s", op,
-                       (long long)(2 * gy * gx), (long long)gy, (long long)gx, la__shape(m->call->in[0], text));
+    if (!(s.reg >= 0))
+        return la_fail(LA_EARG, "%s: reg must not be negative, got %g", op, s.reg);
+    if (m->T != 2 * s.gy * s.gx)
+        return la_fail(LA_ESHAPE, "%s: theta must be (N, %d) for a control grid of %d x %d, got %s", op,
+                       2 * s.gy * s.gx, s.gy, s.gx, la__shape(m->call->in[0], text));
     return 0;
 }
 

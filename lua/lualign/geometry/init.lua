@@ -181,7 +181,7 @@ local function theta_tensor(theta)
 end
 
 local function op_options(stage)
-  return stage.model == "tps" and { grid = stage.grid, reg = stage.reg } or {}
+  return stage.model == "tps" and { grid = stage.grid, reg = stage.reg } or nil
 end
 
 --- Source coordinates (N, height, width, 2) of one transformation. opts: offset o, the grid is divided by it before
