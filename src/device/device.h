@@ -66,6 +66,11 @@ typedef struct la_launch {
 
 int la__launch(la_device *dev, const la_launch *what, const la_karg *args, int nargs);
 
+/* A note kept with a program of the device for as long as it is open: 0 until judged. Judging a program that was never
+ * launched or did not build is remembered too. */
+int la__program_verdict(const la_device *dev, const char *program, const char *options);
+void la__program_judge(la_device *dev, const char *program, const char *options, int verdict);
+
 /* True for CPU devices: one work-item is then one register tile (see cl/README.md). */
 bool la__device_is_cpu(const la_device *dev);
 
@@ -73,9 +78,16 @@ bool la__device_is_cpu(const la_device *dev);
  * do not depend on the machine. */
 unsigned la__device_units(const la_device *dev);
 
+/* Floats in one vector register, as the device reports it (16 for AVX-512, 1 on most GPUs). */
+unsigned la__device_float_width(const la_device *dev);
+
 /* Largest work-group and bytes of local memory. */
 size_t la__device_max_group(const la_device *dev);
 size_t la__device_local_memory(const la_device *dev);
+
+/* Multiply-adds per second, times two, that a kernel of nothing else reaches: the best of several, a quarter of a second in
+ * all. The yardstick of the benchmarks. */
+int la__device_peak(la_device *dev, double *flops);
 
 /* Takes `n` numbers from the device's Philox stream: returns the counter before, advances it by n. */
 uint64_t la__device_draw(la_device *dev, uint64_t n, uint64_t *seed);

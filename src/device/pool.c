@@ -9,7 +9,7 @@
 
 #include "device/internal.h"
 
-enum { SMALLEST = 256, HUGE_PAGE = 2 << 20 };
+enum { SMALLEST = 256, PAGE = 4096, HUGE_PAGE = 2 << 20 };
 
 /* The class of blocks that are as large as asked for and never reused (LUALIGN_POOL=exact), so that a tool such as
  * Oclgrind sees every access past the end. */
@@ -20,7 +20,7 @@ static int class_of(size_t bytes, size_t *rounded)
 {
     size_t power = SMALLEST;
     int c = 0;
-    while (power < bytes && power * 2 <= bytes) {
+    while (power <= bytes / 2) {
         power *= 2;
         c += 4;
     }
@@ -41,12 +41,15 @@ static void destroy(la_buffer *b)
     free(b);
 }
 
-void la__pool_trim(la_device *dev)
+void la__pool_trim(la_device *dev, size_t room)
 {
     if (dev->queue)
         clFinish(dev->queue);
-    for (int c = 0; c < LA_SIZE_CLASSES; c++)
+    for (int c = LA_SIZE_CLASSES - 1; c >= 0; c--)
         while (dev->free_list[c]) {
+            const size_t taken = dev->memory.used + dev->memory.pooled;
+            if (taken <= dev->memory.budget && dev->memory.budget - taken >= room)
+                return;
             la_buffer *b = dev->free_list[c];
             dev->free_list[c] = b->next;
             dev->memory.pooled -= b->bytes;
@@ -55,15 +58,15 @@ void la__pool_trim(la_device *dev)
 }
 
 /* A CPU device works in place on memory that we lay out ourselves: aligned, with huge pages for large blocks. */
-static int create(la_buffer *b)
+static cl_int create(la_buffer *b)
 {
     cl_int code;
     if (b->dev->is_cpu) {
-        const size_t align = b->bytes >= HUGE_PAGE ? HUGE_PAGE : 4096;
+        const size_t align = b->bytes >= HUGE_PAGE ? HUGE_PAGE : PAGE;
         const size_t bytes = (b->bytes + align - 1) / align * align;
         b->host = aligned_alloc(align, bytes);
         if (!b->host)
-            return CL_MEM_OBJECT_ALLOCATION_FAILURE;
+            return CL_OUT_OF_HOST_MEMORY;
 #ifdef MADV_HUGEPAGE
         if (align == HUGE_PAGE)
             madvise(b->host, bytes, MADV_HUGEPAGE);
@@ -103,8 +106,8 @@ static int poison(la_buffer *b)
 
 static int no_memory(la_device *dev, size_t bytes, const char *why)
 {
-    return la_fail(LA_ENOMEM, "device out of memory: asked for %.1f MiB, %.1f MiB of %.1f MiB are in use (%s)",
-                   (double)bytes / 1048576.0, (double)dev->memory.used / 1048576.0, (double)dev->memory.budget / 1048576.0, why);
+    return la_fail(LA_ENOMEM, "out of device memory: asked for %.2f MiB, %.2f MiB in use of %.2f MiB (%s)", (double)bytes / 1048576.0,
+                   (double)dev->memory.used / 1048576.0, (double)dev->memory.budget / 1048576.0, why);
 }
 
 /* Fresh memory, after making room for it if the budget or the driver says no. */
@@ -114,8 +117,9 @@ static int fresh(la_buffer **out, la_device *dev, size_t bytes, int size_class)
     if ((*out = reuse(dev, size_class)) != NULL) /* the caller let go of one that fits */
         return 0;
     for (int attempt = 0;; attempt++) {
-        const bool over = dev->memory.used + dev->memory.pooled + bytes > dev->memory.budget;
-        cl_int code = CL_MEM_OBJECT_ALLOCATION_FAILURE;
+        const size_t taken = dev->memory.used + dev->memory.pooled;
+        const bool over = bytes > dev->memory.budget || taken > dev->memory.budget - bytes;
+        cl_int code = CL_SUCCESS;
         if (!over) {
             la_buffer *b = la__calloc(1, sizeof *b);
             if (!b)
@@ -130,9 +134,11 @@ static int fresh(la_buffer **out, la_device *dev, size_t bytes, int size_class)
             destroy(b);
         }
         if (attempt == 1)
-            return no_memory(dev, bytes, over ? "the budget" : la__cl_error(code));
+            return no_memory(dev, bytes, over ? "LUALIGN_MEMORY sets the limit" : la__cl_error(code));
         press(dev, bytes, true);
-        la__pool_trim(dev);
+        if ((*out = reuse(dev, size_class)) != NULL)
+            return 0;
+        la__pool_trim(dev, over ? bytes : SIZE_MAX);
     }
 }
 
@@ -143,12 +149,12 @@ int la__buffer_take(la_buffer **out, la_device *dev, size_t bytes)
     int size_class = class_of(bytes ? bytes : 1, &rounded);
 
     *out = NULL;
+    if (bytes > SIZE_MAX / 4)
+        return no_memory(dev, bytes, "no device has that");
     if (dev->exact) {
         rounded = bytes ? bytes : 1;
         size_class = EXACT;
     }
-    if (size_class >= LA_SIZE_CLASSES)
-        return no_memory(dev, bytes, "larger than any block");
     la_buffer *b = reuse(dev, size_class);
     if (!b)
         LA_TRY(fresh(&b, dev, rounded, size_class));
@@ -156,9 +162,10 @@ int la__buffer_take(la_buffer **out, la_device *dev, size_t bytes)
     dev->memory.used += b->bytes;
     if (dev->memory.used > dev->memory.peak)
         dev->memory.peak = dev->memory.used;
-    *out = b;
-    if (dev->poison)
-        LA_TRY(poison(b));
+    if (dev->poison && (err = poison(b)) < 0)
+        la__buffer_give(b);
+    else
+        *out = b;
 done:
     return err;
 }
@@ -167,16 +174,16 @@ void la__buffer_give(la_buffer *b)
 {
     if (!b)
         return;
-    if (b->dev->exact) {
-        b->dev->memory.used -= b->bytes;
-        clFinish(b->dev->queue);
+    la_device *dev = b->dev;
+    dev->memory.used -= b->bytes;
+    if (dev->exact) {
+        clFinish(dev->queue);
         destroy(b);
         return;
     }
-    b->next = b->dev->free_list[b->size_class];
-    b->dev->free_list[b->size_class] = b;
-    b->dev->memory.used -= b->bytes;
-    b->dev->memory.pooled += b->bytes;
+    b->next = dev->free_list[b->size_class];
+    dev->free_list[b->size_class] = b;
+    dev->memory.pooled += b->bytes;
 }
 
 int la__buffer_write(la_buffer *b, size_t offset, size_t bytes, const void *src)
