@@ -8,25 +8,28 @@
 /* The input row under row i of the mirrored image, i counted from the input's first row. */
 static int mirrored(int i, int n)
 {
-    const int period = 2 * n, m = (i % period + period) % period;
-    return m < n ? m : period - 1 - m;
+    i = i < 0 ? -1 - i : i;
+    if (i >= 2 * n)
+        i %= 2 * n;
+    return i < n ? i : 2 * n - 1 - i;
 }
 
-__kernel void pad_fwd(__global float *y, __global const float *x, int total, int H, int W, int C, int h, int w, int top,
-                      int left, int symmetric)
+/* One work-item copies one pixel; dimensions of the range: columns (rounded up), rows, samples. */
+__kernel void pad_fwd(__global float *y, __global const float *x, int H, int W, int C, int h, int w, int top, int left,
+                      int symmetric)
 {
-    const int item = (int)get_global_id(0);
-    if (item >= total)
+    const int i = (int)get_global_id(1) - top, j = (int)get_global_id(0) - left, n = (int)get_global_id(2);
+    if (j + left >= w)
         return;
-    const int c = item % C, n = item / C / w / h;
-    int i = item / C / w % h - top, j = item / C % w - left;
+    __global float *out = y + ((n * h + i + top) * w + j + left) * C;
     if (!symmetric && (i < 0 || i >= H || j < 0 || j >= W)) {
-        y[item] = 0.0f;
+        for (int c = 0; c < C; c++)
+            out[c] = 0.0f;
         return;
     }
-    i = mirrored(i, H);
-    j = mirrored(j, W);
-    y[item] = x[((n * H + i) * W + j) * C + c];
+    __global const float *in = x + ((n * H + mirrored(i, H)) * W + mirrored(j, W)) * C;
+    for (int c = 0; c < C; c++)
+        out[c] = in[c];
 }
 
 /* The next output row after i (from `first` on) that shows input row y, i and y counted as in mirrored(). */
@@ -39,19 +42,17 @@ static int next_copy(int i, int y, int n)
     return min(a, b);
 }
 
-__kernel void pad_bwd_x(__global float *dx, __global const float *g, int total, int H, int W, int C, int h, int w,
-                        int top, int left, int symmetric)
+__kernel void pad_bwd_x(__global float *dx, __global const float *g, int H, int W, int C, int h, int w, int top,
+                        int left, int symmetric)
 {
-    const int item = (int)get_global_id(0);
-    if (item >= total)
+    const int y = (int)get_global_id(1), x = (int)get_global_id(0), n = (int)get_global_id(2);
+    if (x >= W)
         return;
-    const int c = item % C, x = item / C % W, y = item / C / W % H, n = item / C / W / H;
-    float sum = 0.0f;
-    if (!symmetric)
-        sum = g[((n * h + y + top) * w + x + left) * C + c];
-    else
-        for (int i = next_copy(-top - 1, y, H); i < h - top; i = next_copy(i, y, H))
-            for (int j = next_copy(-left - 1, x, W); j < w - left; j = next_copy(j, x, W))
-                sum += g[((n * h + i + top) * w + j + left) * C + c];
-    dx[item] = sum;
+    __global float *out = dx + ((n * H + y) * W + x) * C;
+    for (int c = 0; c < C; c++)
+        out[c] = symmetric ? 0.0f : g[((n * h + y + top) * w + x + left) * C + c];
+    for (int i = next_copy(-top - 1, y, H); symmetric && i < h - top; i = next_copy(i, y, H))
+        for (int j = next_copy(-left - 1, x, W); j < w - left; j = next_copy(j, x, W))
+            for (int c = 0; c < C; c++)
+                out[c] += g[((n * h + i + top) * w + j + left) * C + c];
 }

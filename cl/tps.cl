@@ -27,6 +27,25 @@ static float radial(float r2)
     return r2 == 0.0f ? 0.0f : r2 * log(r2);
 }
 
+/* The same of 8 points at once: logarithms of vectors are several times faster on CPUs. */
+static float8 radial8(float8 x, float8 y, float2 c)
+{
+    const float8 dx = x - c.x, dy = y - c.y, r2 = fma(dx, dx, dy * dy);
+    return select(r2 * log(r2), (float8)(0.0f), r2 == 0.0f);
+}
+
+/* 8 values of x and y from p on; where there are only `count`, the last one is repeated. */
+static void load8(float8 *x, float8 *y, __global const float2 *p, int count)
+{
+    float v[16];
+    for (int i = 0; i < 8; i++) {
+        v[i] = p[min(i, count - 1)].x;
+        v[i + 8] = p[min(i, count - 1)].y;
+    }
+    *x = vload8(0, v);
+    *y = vload8(1, v);
+}
+
 __kernel void tps_fwd_weights(__global float2 *weights, __global const float *theta, __global const float *inverse,
                               int total, int gy, int gx)
 {
@@ -41,18 +60,29 @@ __kernel void tps_fwd_weights(__global float2 *weights, __global const float *th
     weights[item] = sum;
 }
 
+/* One work-item maps 8 points of one sample. */
 __kernel void tps_fwd(__global float2 *out, __global const float2 *weights, __global const float2 *points, int total,
-                      int P, int gy, int gx, int shared, float gain)
+                      int P, int blocks, int gy, int gx, int shared, float gain)
 {
     const int item = (int)get_global_id(0), K = gy * gx;
     if (item >= total)
         return;
-    __global const float2 *w = weights + item / P * (K + 3);
-    const float2 p = points[shared ? item % P : item];
-    float2 sum = w[K] + w[K + 1] * p.x + w[K + 2] * p.y;
-    for (int i = 0; i < K; i++)
-        sum = fma(w[i], (float2)(radial(squared(p - control_point(i, gy, gx)))), sum);
-    out[item] = gain * sum;
+    const int n = item / blocks, first = item % blocks * 8, count = min(P - first, 8);
+    __global const float2 *w = weights + n * (K + 3);
+    float8 x, y;
+    load8(&x, &y, points + (shared ? 0 : n * P) + first, count);
+    float8 u = fma(y, (float8)(w[K + 2].x), fma(x, (float8)(w[K + 1].x), (float8)(w[K].x)));
+    float8 v = fma(y, (float8)(w[K + 2].y), fma(x, (float8)(w[K + 1].y), (float8)(w[K].y)));
+    for (int i = 0; i < K; i++) {
+        const float8 r = radial8(x, y, control_point(i, gy, gx));
+        u = fma(r, (float8)(w[i].x), u);
+        v = fma(r, (float8)(w[i].y), v);
+    }
+    float uv[16];
+    vstore8(gain * u, 0, uv);
+    vstore8(gain * v, 1, uv);
+    for (int i = 0; i < count; i++)
+        out[n * P + first + i] = (float2)(uv[i], uv[i + 8]);
 }
 
 /* partial[n, chunk, i] = sum over a chunk of points of phi_i(p) g, phi = (U_1 .. U_K, 1, x, y) */
@@ -66,12 +96,18 @@ __kernel void tps_bwd_weights(__global float2 *partial, __global const float2 *g
     const int first = k * chunk, last = min(first + chunk, P);
     __global const float2 *gn = g + n * P, *pn = points + (shared ? 0 : n * P);
     const float2 c = i < K ? control_point(i, gy, gx) : (float2)(0.0f);
-    float2 sum = 0.0f;
-    for (int p = first; p < last; p++) {
-        const float phi = i < K ? radial(squared(pn[p] - c)) : i == K ? 1.0f : i == K + 1 ? pn[p].x : pn[p].y;
-        sum = fma((float2)(phi), gn[p], sum);
+    float8 sx = 0.0f, sy = 0.0f;
+    for (int p = first; p < last; p += 8) {
+        float8 x, y, gx8, gy8;
+        const int count = min(last - p, 8);
+        load8(&x, &y, pn + p, count);
+        load8(&gx8, &gy8, gn + p, count);
+        const float8 phi = i < K ? radial8(x, y, c) : i == K ? (float8)(1.0f) : i == K + 1 ? x : y;
+        const int8 there = (int8)(0, 1, 2, 3, 4, 5, 6, 7) < (int8)(count);
+        sx += select((float8)(0.0f), phi * gx8, there);
+        sy += select((float8)(0.0f), phi * gy8, there);
     }
-    partial[item] = sum;
+    partial[item] = (float2)(SUM8(sx), SUM8(sy));
 }
 
 /* dtheta[n, d K + j] = gain * sum_i inverse[i, j] sum_chunks partial[n, chunk, i][d] */

@@ -29,13 +29,15 @@ int la__sample(la_tensor **out, la_tensor *image, la_tensor *grid)
 {
     int err = 0;
     la_device *dev = image->storage->dev;
-    const int64_t *d = image->dim, P = grid->dim[1] * grid->dim[2], total = d[0] * P * blocks(d[3]);
+    const int64_t *d = image->dim, P = grid->dim[1] * grid->dim[2], total = P * blocks(d[3]);
 
     LA_TRY(la_tensor_new(out, dev, LA_F32, LA_DIMS(d[0], grid->dim[1], grid->dim[2], d[3])));
+    if (d[0] == 0)
+        return 0;
     LA_TRY(la__launch(dev,
                       &(la_launch){ .program = "grid_sample",
                                     .entry = "grid_sample_fwd",
-                                    .global = { (size_t)total },
+                                    .global = { (size_t)total, (size_t)d[0] },
                                     .bytes = 4.0 * (double)(d[0] * P * (5 * d[3] + 2)) },
                       (la_karg[]){ LA_T(*out), LA_T(image), LA_T(grid), LA_INT(total), LA_INT(P), LA_INT(d[1]),
                                    LA_INT(d[2]), LA_INT(d[3]) },

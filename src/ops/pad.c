@@ -29,16 +29,21 @@ done:
     return err;
 }
 
+/* One work-item for each pixel of `out`. */
 static int run(const la_call *c, const char *entry, la_tensor *out, la_tensor *in, const int64_t *p)
 {
-    const int64_t *d = c->in[0]->dim, total = la_tensor_numel(out);
-    return la__launch(
-        c->dev,
-        &(la_launch){ .program = "pad", .entry = entry, .global = { (size_t)total }, .bytes = 8.0 * (double)total },
-        (la_karg[]){ LA_T(out), LA_T(in), LA_INT(total), LA_INT(d[1]), LA_INT(d[2]), LA_INT(d[3]),
-                     LA_INT(d[1] + p[TOP] + p[BOTTOM]), LA_INT(d[2] + p[LEFT] + p[RIGHT]), LA_INT(p[TOP]),
-                     LA_INT(p[LEFT]), LA_INT(c->arg[MODE].ints[0] == SYMMETRIC) },
-        11);
+    const int64_t *d = c->in[0]->dim, *o = out->dim;
+    if (la_tensor_numel(out) == 0)
+        return 0;
+    return la__launch(c->dev,
+                      &(la_launch){ .program = "pad",
+                                    .entry = entry,
+                                    .global = { (size_t)o[2], (size_t)o[1], (size_t)o[0] },
+                                    .bytes = 8.0 * (double)la_tensor_numel(out) },
+                      (la_karg[]){ LA_T(out), LA_T(in), LA_INT(d[1]), LA_INT(d[2]), LA_INT(d[3]),
+                                   LA_INT(d[1] + p[TOP] + p[BOTTOM]), LA_INT(d[2] + p[LEFT] + p[RIGHT]), LA_INT(p[TOP]),
+                                   LA_INT(p[LEFT]), LA_INT(c->arg[MODE].ints[0] == SYMMETRIC) },
+                      10);
 }
 
 static int forward(la_call *c)

@@ -12,8 +12,9 @@
 
 #include "ops/transform.h"
 
-enum { GRID, REG }; /* among the extras */
-enum { MOST_POINTS = 1024 };
+enum { GRID, REG };          /* among the extras */
+enum { MOST_POINTS = 1024 }; /* of control */
+enum { LANES = 8 };          /* points per work-item, as in the kernel */
 
 typedef struct spline {
     int gy, gx;
@@ -145,16 +146,16 @@ static int family_forward(const la_mapping *m, la_tensor *out)
     int err = 0;
     la_tensor *weights = NULL;
     const spline s = spline_of(m);
-    const int64_t total = m->N * m->P;
+    const int64_t blocks = (m->P + LANES - 1) / LANES, items = m->N * blocks;
 
     LA_TRY(weights_of(&weights, m));
     LA_TRY(la__launch(
         m->call->dev,
         &(la_launch){
-            .program = "tps", .entry = "tps_fwd", .global = { (size_t)total }, .bytes = 16.0 * (double)total },
-        (la_karg[]){ LA_T(out), LA_T(weights), LA_T(m->points), LA_INT(total), LA_INT(m->P), LA_INT(s.gy), LA_INT(s.gx),
-                     LA_INT(m->shared), LA_FLOAT(m->gain) },
-        9));
+            .program = "tps", .entry = "tps_fwd", .global = { (size_t)items }, .bytes = 16.0 * (double)(m->N * m->P) },
+        (la_karg[]){ LA_T(out), LA_T(weights), LA_T(m->points), LA_INT(items), LA_INT(m->P), LA_INT(blocks),
+                     LA_INT(s.gy), LA_INT(s.gx), LA_INT(m->shared), LA_FLOAT(m->gain) },
+        10));
 done:
     la_tensor_release(&weights);
     return err;
