@@ -54,10 +54,10 @@ for _, path in ipairs(files_below("tests/ops", "_spec%.lua$")) do
   specs[#specs + 1] = read(path)
 end
 
--- Whether a text calls the op: la.op, t:op( or its name as a string, as table-driven specs write it.
+-- Whether a text calls the op: la.op, t:op( or its name as a string or a key, as table-driven specs write it.
 local function names(text, op)
   return text:find("la%." .. op .. "%f[^%w_]") or text:find(":" .. op .. "%f[^%w_]")
-    or text:find('"' .. op .. '"', 1, true)
+    or text:find('"' .. op .. '"', 1, true) or text:find("\n  " .. op .. " = ", 1, true)
 end
 
 local function check_op(op)
@@ -103,24 +103,34 @@ end
 
 -- ---- Lua modules ----
 
--- Functions of the table that a file returns and, for class files, of tables that it makes: `function Name.f` or
--- `function Name:f` in column 1. Names that start with an underscore are private; `forward` is what its class says.
-local function check_module(path)
-  local previous = ""
-  local number = 0
-  for line in (read(path) .. "\n"):gmatch "(.-)\n" do
-    number = number + 1
-    local name <const> = line:match "^function [%w_]+[.:]([%a][%w_]*)" or line:match "^M%.([%a][%w_]*) = function"
-    if name and name ~= "forward" and not previous:find "^%s*%-%-" then
-      complain("%s:%d: %s has no comment above it", path, number, name)
+-- Calls visit(path, line number, "." or ":", name, whether a comment is above it) for each public function: those
+-- written `function Table.name` or `function Table:name` in column 1; names that start with an underscore are private.
+local function each_function(visit)
+  for _, path in ipairs(files_below("lua", "%.lua$")) do
+    local previous, number = "", 0
+    for line in (read(path) .. "\n"):gmatch "(.-)\n" do
+      number = number + 1
+      local separator <const>, name <const> = line:match "^function [%w_.]-([.:])(%a[%w_]*)%s*%("
+      if name then
+        visit(path, number, separator, name, previous:find "^%s*%-%-" ~= nil)
+      end
+      previous = line
     end
-    previous = line
   end
 end
 
-for _, path in ipairs(files_below("lua", "%.lua$")) do
-  check_module(path)
-end
+-- A method that one class explains (module:forward, dataset:batch) need not be explained again in others.
+local explained <const> = {}
+each_function(function(_, _, separator, name, comment)
+  if separator == ":" and comment then
+    explained[name] = true
+  end
+end)
+each_function(function(path, number, separator, name, comment)
+  if not comment and not (separator == ":" and explained[name]) then
+    complain("%s:%d: %s has no comment above it", path, number, name)
+  end
+end)
 
 -- ---- scripts ----
 
