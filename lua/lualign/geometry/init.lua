@@ -44,7 +44,7 @@ end
 -- corners.
 function geometry.identity_theta(model, opts)
   check_model("identity_theta", model)
-  local o <const> = options.check("identity_theta", opts, { grid = 3 })
+  local o <const> = options.check("identity_theta", opts, { grid = options.any(3) })
   if model == "affine" then
     return { 1, 0, 0, 0, 1, 0 }
   elseif model == "tps" then
@@ -102,7 +102,7 @@ end
 -- shift +-0.25). Control points and corners move by +-0.4 in both.
 function geometry.random_theta(model, rng, opts)
   check_model("random_theta", model)
-  local o <const> = options.check("random_theta", opts, { style = "weakalign", grid = 3 })
+  local o <const> = options.check("random_theta", opts, { style = "weakalign", grid = options.any(3) })
   if not random[o.style] then
     error(string.format("random_theta: style must be weakalign or cnngeometric, got %s", tostring(o.style)), 2)
   end
@@ -114,7 +114,7 @@ end
 
 --- n of them as a tensor (n, T), from a seed: row i depends on opts.seed and i alone.
 function geometry.random_thetas(model, n, opts)
-  local o <const> = options.check("random_thetas", opts, { seed = 1, style = "weakalign", grid = 3 })
+  local o <const> = options.check("random_thetas", opts, { seed = 1, style = "weakalign", grid = options.any(3) })
   local rows <const> = {}
   for i = 1, n do
     rows[i] = geometry.random_theta(model, rng_of(o.seed, 0, i), { style = o.style, grid = o.grid })
