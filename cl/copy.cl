@@ -1,83 +1,92 @@
+// SPDX-License-Identifier: MIT
 // copy.cl -- fill, strided copy with conversion, accumulate.
 #include "common.clh"
 
-// A strided walk over n = dim[0] * ... elements: element offsets of destination and source.
-typedef struct walk {
-    int ndim;
-    int dim[6];
-    int to[6];
-    int from[6];
-    int to_offset;
-    int from_offset;
-} walk;
-
 // float to integer saturates and truncates towards zero; NaN becomes 0, as OpenCL's convert_*_sat says.
-#define AS_float(x) ((float)(x))
-#define AS_int(x) convert_int_sat_rtz(x)
-#define AS_uchar(x) convert_uchar_sat_rtz(x)
-#define INT_AS_int(x) (x)
-#define INT_AS_uchar(x) convert_uchar_sat(x)
-#define INT_AS_float(x) ((float)(x))
+#define FLOAT_TO_float(x) (x)
+#define FLOAT_TO_int(x) convert_int_sat_rtz(x)
+#define FLOAT_TO_uchar(x) convert_uchar_sat_rtz(x)
+#define INT_TO_float(x) ((float)(x))
+#define INT_TO_int(x) (x)
+#define INT_TO_uchar(x) convert_uchar_sat(x)
 
-// rows of the last dimension, one work-item each
-#define COPY(D, S, CONVERT)                                                                                            \
-    kernel void copy_##D##_##S(global D *to, global const S *from, const walk w, const int rows)                       \
-    {                                                                                                                  \
-        const int row = get_global_id(0);                                                                              \
-        if (row >= rows)                                                                                               \
-            return;                                                                                                    \
-        int rest = row, t = w.to_offset, f = w.from_offset;                                                            \
-        for (int d = w.ndim - 2; d >= 0; d--) {                                                                        \
-            const int i = rest % w.dim[d];                                                                             \
-            rest /= w.dim[d];                                                                                          \
-            t += i * w.to[d];                                                                                          \
-            f += i * w.from[d];                                                                                        \
-        }                                                                                                              \
-        const int n = w.dim[w.ndim - 1], ts = w.to[w.ndim - 1], fs = w.from[w.ndim - 1];                               \
-        if (ts == 1 && fs == 1)                                                                                        \
-            for (int i = 0; i < n; i++)                                                                                \
-                to[t + i] = CONVERT(from[f + i]);                                                                      \
-        else                                                                                                           \
-            for (int i = 0; i < n; i++)                                                                                \
-                to[t + i * ts] = CONVERT(from[f + i * fs]);                                                            \
-    }                                                                                                                  \
-    kernel void copy_flat_##D##_##S(global D *to, global const S *from, const int n, const int t, const int f)         \
-    {                                                                                                                  \
-        const int i = get_global_id(0);                                                                                \
-        if (i < n)                                                                                                     \
-            to[t + i] = CONVERT(from[f + i]);                                                                          \
+// Both sides may be any view: operand 0 of the walk is where to, operand 1 where from.
+#define COPY(D, S, CONVERT)                                                                                    \
+    kernel void copy_##D##_##S(global D *to, global const S *from, const pointwise w)                          \
+    {                                                                                                          \
+        pointwise_part p;                                                                                      \
+        if (!pointwise_begin(&p, &w, get_global_id(0)))                                                        \
+            return;                                                                                            \
+        to += p.at[0];                                                                                         \
+        from += p.at[1];                                                                                       \
+        if (p.step[0] == 1 && p.step[1] == 1) {                                                                \
+            for (int i = 0; i < p.count; i++)                                                                  \
+                to[i] = CONVERT(from[i]);                                                                      \
+        } else {                                                                                               \
+            for (int i = 0; i < p.count; i++)                                                                  \
+                to[i * p.step[0]] = CONVERT(from[i * p.step[1]]);                                              \
+        }                                                                                                      \
+    }                                                                                                          \
+    kernel void copy_flat_##D##_##S(global D *to, global const S *from, const int n, const int t, const int f) \
+    {                                                                                                          \
+        const int i = get_global_id(0);                                                                        \
+        if (i < n)                                                                                             \
+            to[t + i] = CONVERT(from[f + i]);                                                                  \
     }
 
-COPY(float, float, AS_float)
-COPY(int, float, AS_int)
-COPY(uchar, float, AS_uchar)
-COPY(float, int, INT_AS_float)
-COPY(int, int, INT_AS_int)
-COPY(uchar, int, INT_AS_uchar)
-COPY(float, uchar, INT_AS_float)
-COPY(int, uchar, INT_AS_int)
-COPY(uchar, uchar, INT_AS_uchar)
+COPY(float, float, FLOAT_TO_float)
+COPY(int, float, FLOAT_TO_int)
+COPY(uchar, float, FLOAT_TO_uchar)
+COPY(float, int, INT_TO_float)
+COPY(int, int, INT_TO_int)
+COPY(uchar, int, INT_TO_uchar)
+COPY(float, uchar, INT_TO_float)
+COPY(int, uchar, INT_TO_int)
+COPY(uchar, uchar, INT_TO_uchar)
+
+// A transposition of the last two dimensions: from steps by 1 along the one, to along the other. One work-item moves a
+// tile of `side` x `side`, whose lines stay in the cache of a CPU; on a GPU `side` is 1.
+#define TRANSPOSE(D)                                                                                 \
+    kernel void transpose_##D(global D *to, global const D *from, const pointwise w, const int side) \
+    {                                                                                                \
+        const int rows = w.dim[w.ndim - 2], columns = w.dim[w.ndim - 1];                             \
+        const int down = (rows + side - 1) / side, across = (columns + side - 1) / side;             \
+        const int id = get_global_id(0);                                                             \
+        if (id >= w.items)                                                                           \
+            return;                                                                                  \
+        const int row = id / across % down * side, column = id % across * side;                      \
+        int rest = id / across / down, t = w.offset[0], f = w.offset[1];                             \
+        for (int d = w.ndim - 3; d >= 0; d--) {                                                      \
+            t += rest % w.dim[d] * w.stride[0][d];                                                   \
+            f += rest % w.dim[d] * w.stride[1][d];                                                   \
+            rest /= w.dim[d];                                                                        \
+        }                                                                                            \
+        const int ts = w.stride[0][w.ndim - 2], fs = w.stride[1][w.ndim - 1];                        \
+        for (int r = row; r < min(rows, row + side); r++)                                            \
+            for (int c = column; c < min(columns, column + side); c++)                               \
+                to[t + r * ts + c] = from[f + r + c * fs];                                           \
+    }
+
+TRANSPOSE(float)
+TRANSPOSE(int)
+TRANSPOSE(uchar)
 
 // to: any view; every element becomes v
-#define FILL(D)                                                                                                        \
-    kernel void fill_##D(global D *to, const walk w, const int rows, const D v)                                        \
-    {                                                                                                                  \
-        const int row = get_global_id(0);                                                                              \
-        if (row >= rows)                                                                                               \
-            return;                                                                                                    \
-        int rest = row, t = w.to_offset;                                                                               \
-        for (int d = w.ndim - 2; d >= 0; d--) {                                                                        \
-            t += rest % w.dim[d] * w.to[d];                                                                            \
-            rest /= w.dim[d];                                                                                          \
-        }                                                                                                              \
-        for (int i = 0; i < w.dim[w.ndim - 1]; i++)                                                                    \
-            to[t + i * w.to[w.ndim - 1]] = v;                                                                          \
-    }                                                                                                                  \
-    kernel void fill_flat_##D(global D *to, const int n, const int t, const D v)                                       \
-    {                                                                                                                  \
-        const int i = get_global_id(0);                                                                                \
-        if (i < n)                                                                                                     \
-            to[t + i] = v;                                                                                             \
+#define FILL(D)                                                                  \
+    kernel void fill_##D(global D *to, const pointwise w, const D v)             \
+    {                                                                            \
+        pointwise_part p;                                                        \
+        if (!pointwise_begin(&p, &w, get_global_id(0)))                          \
+            return;                                                              \
+        to += p.at[0];                                                           \
+        for (int i = 0; i < p.count; i++)                                        \
+            to[i * p.step[0]] = v;                                               \
+    }                                                                            \
+    kernel void fill_flat_##D(global D *to, const int n, const int t, const D v) \
+    {                                                                            \
+        const int i = get_global_id(0);                                          \
+        if (i < n)                                                               \
+            to[t + i] = v;                                                       \
     }
 
 FILL(float)
@@ -89,5 +98,5 @@ kernel void accumulate(global float *to, global const float *from, const int n, 
 {
     const int i = get_global_id(0);
     if (i < n)
-        to[i] += alpha * from[i];
+        to[i] = fma(alpha, from[i], to[i]);
 }

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * arithmetic.c -- add, sub, mul, div, pow, maximum, minimum: operands are tensors or numbers, shapes broadcast as in NumPy.
- * Two integer operands give int32 (div gives float32); anything with a float32 gives float32.
+ * arithmetic.c -- add, sub, mul, div, pow, maximum, minimum: operands are tensors or numbers, shapes broadcast as in
+ * NumPy. Two integer operands give int32 (div and pow give float32); anything with a float32 gives float32.
  */
 #include <stdio.h>
 #include <string.h>
 
-#include "ops/walk.h"
+#include "ops/operand.h"
+#include "tensor/pointwise.h"
 
 static const la_param params[] = {
     { LA_P_OPERAND, "a", NULL, "first operand: a tensor of any shape, or a number", NULL },
@@ -14,68 +15,44 @@ static const la_param params[] = {
     { LA_P_END, NULL, NULL, NULL, NULL },
 };
 
-static bool whole(const la_call *c, int i)
-{
-    return c->in[i] ? c->in[i]->dtype != LA_F32 : c->arg[i].number == (double)(int32_t)c->arg[i].number;
-}
-
-/* Operand i as a tensor of the given type; a number becomes a tensor without dimensions. */
-static int operand(la_tensor **out, const la_call *c, int i, la_dtype dtype)
-{
-    int err = 0;
-    if (c->in[i])
-        return la__convert(out, c->in[i], dtype);
-    LA_TRY(la_tensor_new(out, c->dev, dtype, 0, NULL));
-    LA_TRY(la__fill(*out, c->arg[i].number));
-done:
-    return err;
-}
-
 static int forward(la_call *c)
 {
     int err = 0, ndim;
     int64_t dim[LA_MAX_DIMS];
-    la_tensor *a = NULL, *b = NULL;
+    la_tensor *in[2] = { NULL };
     char entry[32];
-    const bool ints = whole(c, 0) && whole(c, 1) && strcmp(c->op->name, "div") != 0 && strcmp(c->op->name, "pow") != 0 &&
-                      (!c->in[0] || c->in[0]->dtype != LA_F32) && (!c->in[1] || c->in[1]->dtype != LA_F32);
+    const bool ints = strcmp(c->op->name, "div") != 0 && strcmp(c->op->name, "pow") != 0 && la__operands_whole(c, 0);
     const la_dtype dtype = ints ? LA_I32 : LA_F32;
 
-    LA_TRY(operand(&a, c, 0, dtype));
-    LA_TRY(operand(&b, c, 1, dtype));
-    LA_TRY(la__broadcast(&ndim, dim, a, b, c->op->name));
+    for (int i = 0; i < 2; i++)
+        LA_TRY(la__operand(&in[i], c, i, i, dtype));
+    LA_TRY(la__broadcast(&ndim, dim, in[0], in[1], c->op->name));
     LA_TRY(la__out(c, 0, dtype, ndim, dim));
-    snprintf(entry, sizeof entry, "%s%s", c->op->name, ints ? "_int" : "");
-    LA_TRY(la__walk_binary(c->out[0], "arithmetic", entry, a, b));
+    snprintf(entry, sizeof entry, "%s_fwd%s", c->op->name, ints ? "_int" : "");
+    LA_TRY(la__pointwise(c->out[0], "arithmetic", entry, 2, in));
 done:
-    la_tensor_release(&a);
-    la_tensor_release(&b);
+    la_tensor_release(&in[0]);
+    la_tensor_release(&in[1]);
     return err;
 }
 
-/* g * df/d(operand k), summed down to that operand's shape. */
+/* The gradient of operand k before it is summed down: a kernel's result. */
 static int slope(la_call *c, la_tensor *g, int k)
 {
     int err = 0;
-    la_tensor *a = NULL, *b = NULL, *whole_slope = NULL;
-    la_walk w;
+    la_tensor *a = NULL, *b = NULL, *wide = NULL;
     char entry[32];
 
-    LA_TRY(operand(&a, c, 0, LA_F32));
-    LA_TRY(operand(&b, c, 1, LA_F32));
-    LA_TRY(la__like(&whole_slope, g));
-    la__walk_plan(&w, g->ndim, g->dim, 2, (la_tensor *[]){ a, b });
-    snprintf(entry, sizeof entry, "%s_bwd_%c", c->op->name, "ab"[k]);
-    if (la_tensor_numel(g) > 0)
-        LA_TRY(la__launch(c->dev,
-                          &(la_launch){ .program = "arithmetic", .entry = entry, .global = { la__walk_rows(&w) },
-                                        .bytes = 16.0 * (double)la_tensor_numel(g) },
-                          (la_karg[]){ LA_T(whole_slope), LA_T(g), LA_T(a), LA_T(b), LA_STRUCT(w), LA_INT(la__walk_rows(&w)) }, 6));
-    LA_TRY(la__sum_to(&c->grad[k], whole_slope, c->in[k]));
+    LA_TRY(la__operand(&a, c, 0, 0, LA_F32));
+    LA_TRY(la__operand(&b, c, 1, 1, LA_F32));
+    LA_TRY(la__like(&wide, g));
+    snprintf(entry, sizeof entry, "%s_bwd_%c", c->op->name, k == 0 ? 'a' : 'b');
+    LA_TRY(la__pointwise(wide, "arithmetic", entry, 3, (la_tensor *[]){ g, a, b }));
+    LA_TRY(la__sum_to(&c->grad[k], wide, c->in[k]));
 done:
     la_tensor_release(&a);
     la_tensor_release(&b);
-    la_tensor_release(&whole_slope);
+    la_tensor_release(&wide);
     return err;
 }
 
@@ -89,31 +66,79 @@ done:
     return err;
 }
 
-/* add and sub need no kernel for their slopes: g, and g or -g. */
-static int backward_linear(la_call *c, la_tensor *const *g)
+/* g times or divided by the other operand, by the kernels of the forward pass. */
+static int slope_by(la_call *c, la_tensor *g, int k, const char *entry)
 {
     int err = 0;
-    la_tensor *minus = NULL;
-    if (la__wants(c, 0))
-        LA_TRY(la__sum_to(&c->grad[0], g[0], c->in[0]));
-    if (la__wants(c, 1) && strcmp(c->op->name, "add") == 0) {
-        LA_TRY(la__sum_to(&c->grad[1], g[0], c->in[1]));
-    } else if (la__wants(c, 1)) {
-        LA_TRY(la__run(&minus, "neg", 1, (la_tensor *[]){ g[0] }, NULL));
-        LA_TRY(la__sum_to(&c->grad[1], minus, c->in[1]));
-    }
+    la_tensor *other = NULL, *wide = NULL;
+    LA_TRY(la__operand(&other, c, 1 - k, 1 - k, LA_F32));
+    LA_TRY(la__like(&wide, g));
+    LA_TRY(la__pointwise(wide, "arithmetic", entry, 2, (la_tensor *[]){ g, other }));
+    LA_TRY(la__sum_to(&c->grad[k], wide, c->in[k]));
 done:
-    la_tensor_release(&minus);
+    la_tensor_release(&other);
+    la_tensor_release(&wide);
     return err;
 }
 
-#define ARITHMETIC(op, text, line, back)                                                                                          \
-    const la_op la_op_##op = { .name = #op, .brief = text, .example = line, .param = params, .forward = forward, .backward = back };
+static int backward_mul(la_call *c, la_tensor *const *g)
+{
+    int err = 0;
+    for (int k = 0; k < 2; k++)
+        if (la__wants(c, k))
+            LA_TRY(slope_by(c, g[0], k, "mul_fwd"));
+done:
+    return err;
+}
 
-ARITHMETIC(add, "Sum, a + b.", "local c = a + 1", backward_linear)
-ARITHMETIC(sub, "Difference, a - b.", "local c = a - b", backward_linear)
-ARITHMETIC(mul, "Product of elements, a * b.", "local c = 2 * a", backward)
-ARITHMETIC(div, "Quotient, a / b, in float32.", "local c = a / b", backward)
+static int backward_div(la_call *c, la_tensor *const *g)
+{
+    int err = 0;
+    if (la__wants(c, 0))
+        LA_TRY(slope_by(c, g[0], 0, "div_fwd"));
+    if (la__wants(c, 1))
+        LA_TRY(slope(c, g[0], 1));
+done:
+    return err;
+}
+
+static int backward_add(la_call *c, la_tensor *const *g)
+{
+    int err = 0;
+    for (int k = 0; k < 2; k++)
+        if (la__wants(c, k))
+            LA_TRY(la__sum_to(&c->grad[k], g[0], c->in[k]));
+done:
+    return err;
+}
+
+/* The sum comes first: there may be less to negate then. */
+static int backward_sub(la_call *c, la_tensor *const *g)
+{
+    int err = 0;
+    la_tensor *sum = NULL;
+    if (la__wants(c, 0))
+        LA_TRY(la__sum_to(&c->grad[0], g[0], c->in[0]));
+    if (la__wants(c, 1)) {
+        LA_TRY(la__sum_to(&sum, g[0], c->in[1]));
+        LA_TRY(la__run(&c->grad[1], "neg", 1, &sum, NULL));
+    }
+done:
+    la_tensor_release(&sum);
+    return err;
+}
+
+#define ARITHMETIC(op, text, line, back)                                                                   \
+    const la_op la_op_##op = {                                                                             \
+        .name = #op, .brief = text, .example = line, .param = params, .forward = forward, .backward = back \
+    };
+
+ARITHMETIC(add, "Sum, a + b.", "local c = a + 1", backward_add)
+ARITHMETIC(sub, "Difference, a - b.", "local c = a - b", backward_sub)
+ARITHMETIC(mul, "Product of elements, a * b.", "local c = 2 * a", backward_mul)
+ARITHMETIC(div, "Quotient, a / b, in float32.", "local c = a / b", backward_div)
 ARITHMETIC(pow, "Power, a ^ b, in float32.", "local c = a ^ 2", backward)
-ARITHMETIC(maximum, "The larger of a and b; NaN in a stays. Equal operands share the gradient.", "local c = la.maximum(a, 0)", backward)
-ARITHMETIC(minimum, "The smaller of a and b; NaN in a stays. Equal operands share the gradient.", "local c = la.minimum(a, b)", backward)
+ARITHMETIC(maximum, "The larger of a and b; NaN stays. Equal operands share the gradient.",
+           "local c = la.maximum(a, 0)", backward)
+ARITHMETIC(minimum, "The smaller of a and b; NaN stays. Equal operands share the gradient.",
+           "local c = la.minimum(a, b)", backward)

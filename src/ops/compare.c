@@ -4,7 +4,8 @@
  */
 #include <stdio.h>
 
-#include "ops/walk.h"
+#include "ops/operand.h"
+#include "tensor/pointwise.h"
 
 static const la_param params[] = {
     { LA_P_OPERAND, "a", NULL, "first operand: a tensor of any shape, or a number", NULL },
@@ -12,44 +13,23 @@ static const la_param params[] = {
     { LA_P_END, NULL, NULL, NULL, NULL },
 };
 
-static bool is_float(const la_call *c, int i)
-{
-    return c->in[i] ? c->in[i]->dtype == LA_F32 : c->arg[i].number != (double)(int32_t)c->arg[i].number;
-}
-
-static int operand(la_tensor **out, const la_call *c, int slot, int arg, la_dtype dtype)
-{
-    int err = 0;
-    if (c->in[slot])
-        return la__convert(out, c->in[slot], dtype);
-    LA_TRY(la_tensor_new(out, c->dev, dtype, 0, NULL));
-    LA_TRY(la__fill(*out, c->arg[arg].number));
-done:
-    return err;
-}
-
 static int forward(la_call *c)
 {
     int err = 0, ndim;
     int64_t dim[LA_MAX_DIMS];
-    la_tensor *a = NULL, *b = NULL;
-    la_walk w;
+    la_tensor *in[2] = { NULL };
     char entry[16];
-    const la_dtype dtype = is_float(c, 0) || is_float(c, 1) ? LA_F32 : LA_I32;
+    const bool ints = la__operands_whole(c, 0);
 
-    LA_TRY(operand(&a, c, 0, 0, dtype));
-    LA_TRY(operand(&b, c, 1, 1, dtype));
-    LA_TRY(la__broadcast(&ndim, dim, a, b, c->op->name));
+    for (int i = 0; i < 2; i++)
+        LA_TRY(la__operand(&in[i], c, i, i, ints ? LA_I32 : LA_F32));
+    LA_TRY(la__broadcast(&ndim, dim, in[0], in[1], c->op->name));
     LA_TRY(la__out(c, 0, LA_U8, ndim, dim));
-    if (la_tensor_numel(c->out[0]) == 0)
-        goto done;
-    la__walk_plan(&w, ndim, dim, 2, (la_tensor *[]){ a, b });
-    snprintf(entry, sizeof entry, "%s%s", c->op->name, dtype == LA_I32 ? "_int" : "");
-    LA_TRY(la__launch(c->dev, &(la_launch){ .program = "compare", .entry = entry, .global = { la__walk_rows(&w) } },
-                      (la_karg[]){ LA_T(c->out[0]), LA_T(a), LA_T(b), LA_STRUCT(w), LA_INT(la__walk_rows(&w)) }, 5));
+    snprintf(entry, sizeof entry, "%s_fwd%s", c->op->name, ints ? "_int" : "");
+    LA_TRY(la__pointwise(c->out[0], "compare", entry, 2, in));
 done:
-    la_tensor_release(&a);
-    la_tensor_release(&b);
+    la_tensor_release(&in[0]);
+    la_tensor_release(&in[1]);
     return err;
 }
 
@@ -66,59 +46,69 @@ COMPARISON(ge, "1 where a >= b, else 0, in uint8.", "local m = la.ge(a, b)")
 /* ---- where ---- */
 
 static const la_param where_params[] = {
-    { LA_P_TENSOR, "condition", NULL, "uint8, any shape; not 0 means yes", NULL },
-    { LA_P_OPERAND, "a", NULL, "values where the condition holds: float32 tensor that broadcasts, or a number", NULL },
+    { LA_P_TENSOR, "condition", NULL, "any shape and type; not 0 means yes", NULL },
+    { LA_P_OPERAND, "a", NULL, "values where the condition holds: a tensor that broadcasts with it, or a number",
+      NULL },
     { LA_P_OPERAND, "b", NULL, "values elsewhere", NULL },
     { LA_P_END, NULL, NULL, NULL, NULL },
 };
 
+/* The condition as bytes: not by conversion, which makes 0 of 0.5 and of -1. */
+static int mask(la_tensor **out, la_call *c)
+{
+    if (c->in[0]->dtype == LA_U8) {
+        *out = la_tensor_retain(c->in[0]);
+        return 0;
+    }
+    return la__run(out, "ne", 2, (la_tensor *[]){ c->in[0], NULL }, "b=0");
+}
+
+/* out = m ? a : b in the shape of all three together. */
+static int choose(la_tensor **out, la_tensor *m, la_tensor *a, la_tensor *b)
+{
+    int err = 0, ndim;
+    int64_t dim[LA_MAX_DIMS];
+    la_tensor ab = *a; /* only a shape: that of a and b together */
+    LA_TRY(la__broadcast(&ab.ndim, ab.dim, a, b, "where"));
+    LA_TRY(la__broadcast(&ndim, dim, m, &ab, "where"));
+    LA_TRY(la_tensor_new(out, m->storage->dev, a->dtype, ndim, dim));
+    LA_TRY(la__pointwise(*out, "compare", "where_fwd", 3, (la_tensor *[]){ m, a, b }));
+done:
+    return err;
+}
+
 static int where_forward(la_call *c)
 {
-    int err = 0, ndim, ndim_ab;
-    int64_t dim[LA_MAX_DIMS], dim_ab[LA_MAX_DIMS];
-    la_tensor *a = NULL, *b = NULL, *shape = NULL, *m = NULL;
-    la_walk w;
+    int err = 0;
+    la_tensor *a = NULL, *b = NULL, *m = NULL;
+    const la_dtype dtype = la__operands_whole(c, 1) ? LA_I32 : LA_F32;
 
-    LA_TRY(la__convert(&m, c->in[0], LA_U8));
-    LA_TRY(operand(&a, c, 1, 1, LA_F32));
-    LA_TRY(operand(&b, c, 2, 2, LA_F32));
-    LA_TRY(la__broadcast(&ndim_ab, dim_ab, a, b, "where"));
-    LA_TRY(la_tensor_new(&shape, c->dev, LA_U8, ndim_ab, dim_ab));
-    LA_TRY(la__broadcast(&ndim, dim, m, shape, "where"));
-    LA_TRY(la__out(c, 0, LA_F32, ndim, dim));
-    if (la_tensor_numel(c->out[0]) == 0)
-        goto done;
-    la__walk_plan(&w, ndim, dim, 3, (la_tensor *[]){ m, a, b });
-    LA_TRY(la__launch(c->dev, &(la_launch){ .program = "compare", .entry = "where_fwd", .global = { la__walk_rows(&w) } },
-                      (la_karg[]){ LA_T(c->out[0]), LA_T(m), LA_T(a), LA_T(b), LA_STRUCT(w), LA_INT(la__walk_rows(&w)) }, 6));
+    LA_TRY(mask(&m, c));
+    LA_TRY(la__operand(&a, c, 1, 1, dtype));
+    LA_TRY(la__operand(&b, c, 2, 2, dtype));
+    LA_TRY(choose(&c->out[0], m, a, b));
+    c->saved[0] = la_tensor_retain(m);
 done:
     la_tensor_release(&a);
     la_tensor_release(&b);
     la_tensor_release(&m);
-    la_tensor_release(&shape);
     return err;
 }
 
 static int where_backward(la_call *c, la_tensor *const *g)
 {
     int err = 0;
-    la_tensor *m = NULL, *side = NULL;
-    la_walk w;
-    LA_TRY(la__convert(&m, c->in[0], LA_U8));
-    la__walk_plan(&w, g[0]->ndim, g[0]->dim, 1, (la_tensor *[]){ m });
+    la_tensor *zero = NULL, *side = NULL;
+    LA_TRY(la__full(&zero, c->dev, 0, NULL, 0));
     for (int k = 1; k <= 2; k++) {
         if (!la__wants(c, k))
             continue;
-        LA_TRY(la__like(&side, g[0]));
-        if (la_tensor_numel(g[0]) > 0)
-            LA_TRY(la__launch(c->dev, &(la_launch){ .program = "compare", .entry = "where_bwd", .global = { la__walk_rows(&w) } },
-                              (la_karg[]){ LA_T(side), LA_T(m), LA_T(g[0]), LA_STRUCT(w), LA_INT(la__walk_rows(&w)), LA_INT(k == 1) },
-                              6));
+        LA_TRY(choose(&side, c->saved[0], k == 1 ? g[0] : zero, k == 1 ? zero : g[0]));
         LA_TRY(la__sum_to(&c->grad[k], side, c->in[k]));
         la_tensor_release(&side);
     }
 done:
-    la_tensor_release(&m);
+    la_tensor_release(&zero);
     la_tensor_release(&side);
     return err;
 }
