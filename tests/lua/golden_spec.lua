@@ -8,13 +8,13 @@ local la <const> = require "lualign"
 local compare <const> = require "lib.compare"
 local host <const> = require "lualign.geometry.host"
 
--- |got - want| <= 1e-4 |want| + 2e-7, the latter since the numbers are given with seven decimals.
-local function near(got, want)
+-- |got - want| <= 1e-4 |want| + rounding, the latter since the numbers are given with seven decimals or so.
+local function near(got, want, rounding)
   got = type(got) == "table" and got or { got }
   want = type(want) == "table" and want or { want }
   assert.are.equal(#want, #got)
   for k, v in ipairs(want) do
-    assert.is_true(math.abs(got[k] - v) <= 1e-4 * math.abs(v) + 2e-7,
+    assert.is_true(math.abs(got[k] - v) <= 1e-4 * math.abs(v) + (rounding or 2e-7),
       string.format("number %d is %.9g, expected %.9g", k, got[k], v))
   end
 end
@@ -133,6 +133,46 @@ describe("golden numbers", function()
     assert.are.equal(188, count(la.affine_grid(la.tensor { AFFINE }, size)))
     size.reg = 0.2
     assert.are.equal(197, count(la.tps_grid(la.tensor { TPS }, size)))
+  end)
+
+  scoped("of the regressor", function()
+    local function list(n, f)
+      local values <const> = {}
+      for i = 0, n - 1 do
+        values[i + 1] = f(i)
+      end
+      return la.tensor(values)
+    end
+    -- the authors number weights (outputs, inputs, rows, columns); ours lie as (outputs, rows, columns, inputs)
+    local function weight(outputs, inputs, k)
+      local parts <const> = {}
+      for o = 0, outputs - 1 do
+        for y = 0, k - 1 do
+          for x = 0, k - 1 do
+            for i = 0, inputs - 1 do
+              parts[#parts + 1] = string.pack("<f", 0.05 * math.sin(0.1 * (((o * inputs + i) * k + y) * k + x)))
+            end
+          end
+        end
+      end
+      return la.from_bytes(table.concat(parts), "float32", { outputs, k, k, inputs })
+    end
+    local function bias(n)
+      return list(n, function(i) return 0.1 * math.sin(i) end)
+    end
+    local function normalised(x, n)
+      return la.relu(la.batch_norm(x, list(n, function(i) return 1 + 0.1 * math.sin(i) end),
+        list(n, function(i) return 0.1 * math.cos(i) end), list(n, function(i) return 0.05 * math.sin(2 * i) end),
+        list(n, function(i) return 1 + 0.5 * math.sin(3 * i) ^ 2 end), { training = false, eps = 1e-5 }))
+    end
+    local x = normalised(la.conv2d(correlation(), weight(128, 225, 7), bias(128)), 128)
+    x = normalised(la.conv2d(x, weight(64, 128, 5), bias(64)), 64)
+    assert.are.same({ 1, 5, 5, 64 }, x:shape())
+    -- the linear layer takes channels first
+    local flat <const> = x:permute({ 1, 4, 2, 3 }):reshape(1, 1600)
+    local last <const> = list(6 * 1600, function(i) return 0.05 * math.sin(0.1 * i) end):reshape(6, 1600)
+    local theta <const> = la.linear(flat, last, bias(6))
+    near(theta:flat(), { 0.080533, 0.049518, 0.077967, 0.074035, -0.179643, 0.047042 }, 6e-7)
   end)
 
   scoped("of a synthetic pair", function()
