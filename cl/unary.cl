@@ -1,36 +1,47 @@
+// SPDX-License-Identifier: MIT
 // unary.cl -- y = f(x) element by element, and gx = g * f'(x), from x and y. p and q are f's own numbers.
 #include "common.clh"
 
-#define UNARY(NAME, EXPR, SLOPE)                                                                                       \
-    kernel void NAME##_fwd(global float *out, global const float *in, const int n, const float p, const float q)      \
-    {                                                                                                                  \
-        const int i = get_global_id(0);                                                                                \
-        if (i < n) {                                                                                                   \
-            const float x = in[i];                                                                                     \
-            out[i] = EXPR;                                                                                             \
-        }                                                                                                              \
-    }                                                                                                                  \
-    kernel void NAME##_bwd(global float *out, global const float *grad, global const float *px, global const float *py,\
-                           const int n, const float p, const float q)                                                  \
-    {                                                                                                                  \
-        const int i = get_global_id(0);                                                                                \
-        if (i < n) {                                                                                                   \
-            const float g = grad[i], x = px[i], y = py[i];                                                             \
-            out[i] = SLOPE;                                                                                            \
-        }                                                                                                              \
+#define FORWARD(NAME, T, EXPR)                                                             \
+    kernel void NAME(global T *out, global const T *in, const int n, const T p, const T q) \
+    {                                                                                      \
+        const int i = get_global_id(0);                                                    \
+        if (i < n) {                                                                       \
+            const T x = in[i];                                                             \
+            out[i] = EXPR;                                                                 \
+        }                                                                                  \
+    }
+
+#define UNARY(NAME, EXPR, SLOPE)                                                                \
+    FORWARD(NAME##_fwd, float, EXPR)                                                            \
+    kernel void NAME##_bwd(global float *out, global const float *grad, global const float *px, \
+                           global const float *py, const int n, const float p, const float q)   \
+    {                                                                                           \
+        const int i = get_global_id(0);                                                         \
+        if (i < n) {                                                                            \
+            const float g = grad[i], x = px[i], y = py[i];                                      \
+            out[i] = SLOPE;                                                                     \
+        }                                                                                       \
     }
 
 UNARY(neg, -x, -g)
-UNARY(abs, fabs(x), x > 0.0f ? g : x < 0.0f ? -g : 0.0f * g)
+UNARY(abs, fabs(x), x > 0.0f ? g : x < 0.0f ? -g : x * g)
 UNARY(exp, exp(x), g *y)
 UNARY(log, log(x), g / x)
 UNARY(sqrt, sqrt(x), g * 0.5f / y)
 UNARY(sin, sin(x), g *cos(x))
-UNARY(cos, cos(x), -g * sin(x))
+UNARY(cos, cos(x), -g *sin(x))
 UNARY(tanh, tanh(x), g *(1.0f - y * y))
 UNARY(sigmoid, 1.0f / (1.0f + exp(-x)), g *y *(1.0f - y))
-UNARY(floor, floor(x), 0.0f)
-// NaN stays: it is neither below nor above
-UNARY(relu, x < 0.0f ? 0.0f : x, x > 0.0f ? g : 0.0f)
-UNARY(relu6, x < 0.0f ? 0.0f : x > 6.0f ? 6.0f : x, x > 0.0f && x < 6.0f ? g : 0.0f)
-UNARY(clamp, x < p ? p : x > q ? q : x, x >= p && x <= q ? g : 0.0f)
+// NaN stays: it is neither below nor above, and its gradient passes
+UNARY(relu, x <= 0.0f ? 0.0f : x, x <= 0.0f ? 0.0f : g)
+UNARY(relu6, x <= 0.0f ? 0.0f : x > 6.0f ? 6.0f : x, x <= 0.0f || x >= 6.0f ? 0.0f : g)
+UNARY(clamp, x<p ? p : x> q ? q : x, x<p || x> q ? 0.0f : g)
+
+FORWARD(floor_fwd, float, floor(x))
+FORWARD(sign_fwd, float, x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x)
+
+FORWARD(neg_fwd_int, int, -x)
+FORWARD(abs_fwd_int, int, x < 0 ? -x : x)
+FORWARD(sign_fwd_int, int, x > 0 ? 1 : x < 0 ? -1 : 0)
+FORWARD(clamp_fwd_int, int, x<p ? p : x> q ? q : x)

@@ -16,8 +16,8 @@ local formula <const> = {
   minimum = function(a, b) return math.min(a, b) end,
 }
 
--- Positive operands from 0.5 to 2 where the op needs them. For maximum and minimum, multiples of 1/32 on one side and odd
--- multiples of 1/64 on the other: never within a step of each other.
+-- Positive operands from 0.5 to 2 where the op needs them. For maximum and minimum, multiples of 1/32 on one side and
+-- odd multiples of 1/64 on the other: never within a step of each other.
 local function operand(name, rng, side, ...)
   if name == "pow" or name == "div" then
     return rng.uniform(0.5, 2, ...)
