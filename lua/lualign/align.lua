@@ -1,0 +1,161 @@
+-- SPDX-License-Identifier: MIT
+--
+-- la.align: two pictures in, a transformation out.
+--
+--   local t = la.align("cat1.jpg", "cat2.jpg")             -- MobileNetV2 features, aligned by gradient ascent
+--   local t = la.align(a, b, { model = "runs/weak/best.safetensors", refine = 30 })
+--   print(t)               t.stages.affine, t.stages.tps, t.scores
+--   t:warped()  t:overlay()  t:matches()                   -- pictures, uint8 (H, W, 3)
+
+local la <const> = require "lualign"
+local options <const> = require "lualign.util.options"
+
+local align <const> = {}
+
+-- ---- the result ----
+
+local Alignment <const> = {}
+Alignment.__index = Alignment
+
+function Alignment:__tostring()
+  local names <const> = {}
+  for _, name in ipairs { "affine", "tps" } do
+    if self.stages[name] then
+      names[#names + 1] = name
+    end
+  end
+  return string.format("alignment %s, soft inliers %.4f, %.0f ms", table.concat(names, "+"), self.score, self.seconds * 1000)
+end
+
+--- The source as seen in the target's frame, at the target's size (or height, width): uint8 (H, W, 3).
+-- The transformation is evaluated on that grid and the source sampled at its full resolution; outside it is black.
+function Alignment:warped(height, width)
+  return la.scope(la.no_grad, function()
+    local h <const>, w <const> = height or self.target:size(1), width or self.target:size(2)
+    local grid <const> = la.geometry.warp_grid(self.stages, h, w)
+    local source <const> = self.source:astype("float32"):unsqueeze(1)
+    return la.clamp(la.grid_sample(source, grid) + 0.5, { min = 0, max = 255 }):astype("uint8"):squeeze(1)
+  end)
+end
+
+--- Half the warped source, half the target.
+function Alignment:overlay()
+  return la.vis.overlay(self:warped(), self.target, 0.5)
+end
+
+--- Source and target side by side, with lines between corresponding points on an n x n grid of the target (n = 6).
+function Alignment:matches(n)
+  n = n or 6
+  local target_points <const> = {}
+  for i = 1, n do
+    for j = 1, n do
+      target_points[#target_points + 1] = { -0.8 + 1.6 * (j - 1) / (n - 1), -0.8 + 1.6 * (i - 1) / (n - 1) }
+    end
+  end
+  local source_points <const> = la.no_grad(la.geometry.map_points, self.stages, la.tensor { target_points }):totable()[1]
+  local keypoints <const> = la.data.keypoints
+  local function size(image)
+    return { image:size(2), image:size(1) }
+  end
+  return la.vis.side_by_side(self.source, self.target, {
+    source = keypoints.to_pixels(source_points, size(self.source)),
+    target = keypoints.to_pixels(target_points, size(self.target)),
+  })
+end
+
+-- ---- how to get one ----
+
+local Aligner <const> = {}
+Aligner.__index = Aligner
+
+local DEFAULTS <const> = {
+  model = options.optional,    -- a file, or a model; none: features and gradient ascent alone
+  refine = options.optional,   -- gradient steps on the pair's own soft inlier count; default 60 without a model, 0 with
+  starts = options.optional,   -- also from the eleven affine starts; default: without a model
+  power = 4,                   -- sharpening of the correlation that is counted on (lualign.refine)
+  size = 240,                  -- side to which both pictures are resized
+  filter = options.optional,   -- "bilinear" (the default with a model, as trained) or "antialias"
+  features = options.optional, -- a feature extractor of la.models.features, when there is no model
+}
+
+--- What features are used when nothing is said: the three layers of the shipped MobileNetV2 that align best.
+function align.default_features()
+  return la.models.features { trunks = { { "mobilenetv2", layers = { 8, 14, 15 } } } }
+end
+
+--- An aligner for many pairs: aligner.load(path) -> resized image; aligner:run(a, b) on two such images.
+function align.aligner(given)
+  local o <const> = options.check("align", given, DEFAULTS)
+  local self <const> = setmetatable({ power = o.power, size = o.size }, Aligner)
+  if o.model then
+    self.model = type(o.model) == "string" and la.models.load(o.model) or o.model
+    self.model:eval()
+    self.size = self.model.config and self.model.config.size or o.size
+  else
+    self.features = o.features or align.default_features()
+  end
+  self.refine = o.refine or (self.model and 0 or 60)
+  self.starts = o.starts
+  if self.starts == nil then
+    self.starts = not self.model
+  end
+  self.filter = o.filter or (self.model and "bilinear" or "antialias")
+  self.load = function(path)
+    return la.image.load(path, { size = self.size, filter = self.filter })
+  end
+  return self
+end
+
+-- The paper's own scores of the stages on the paper's correlation: { affine =, tps = (composed) }.
+local function paper_scores(correlation, stages)
+  local affine <const>, composed <const> = la.losses.soft_inlier_count(la.l2_normalize(correlation), stages)
+  return { affine = affine and affine:item(), tps = composed and composed:item() }
+end
+
+--- a, b: images (size, size, 3) float32 0..255. Returns { stages =, scores =, score = }.
+function Aligner:run(a, b)
+  return la.scope(la.no_grad, function()
+    local source <const>, target <const> = a:unsqueeze(1), b:unsqueeze(1)
+    local stages, raw = {}, nil
+    if self.model then
+      local t <const> = self.model(source, target)
+      stages.affine, stages.tps = t.affine, t.tps
+      raw = la.correlation(t.source_features, t.target_features, { normalize = false })
+    else
+      raw = la.correlation(self.features(source), self.features(target), { normalize = false })
+    end
+    if self.refine > 0 then
+      local better <const> = la.refine.run(raw, stages, { steps = self.refine, power = self.power, starts = self.starts })
+      stages = { affine = better.affine, tps = better.tps }
+    end
+    local scores <const> = paper_scores(raw, stages)
+    return { stages = stages, scores = scores, score = scores.tps or scores.affine }
+  end)
+end
+
+-- An image as the caller gives it: a path, or a tensor (H, W, 3).
+local function picture(value, name)
+  if type(value) == "string" then
+    return la.image.load(value)
+  end
+  if not la.is_tensor(value) or value:dim() ~= 3 or value:size(3) ~= 3 then
+    error(string.format("align: %s must be a path or an image (H, W, 3), got %s", name,
+      la.is_tensor(value) and "(" .. table.concat(value:shape(), ", ") .. ")" or type(value)), 3)
+  end
+  return value
+end
+
+local function resized(image, size)
+  return la.resize(image:astype("float32"):unsqueeze(1), { height = size, width = size, mode = "aligned" }):squeeze(1)
+end
+
+local function run(a, b, given)
+  local source <const>, target <const> = picture(a, "source"), picture(b, "target")
+  local aligner <const> = getmetatable(given) == Aligner and given or align.aligner(given)
+  local start <const> = os.clock()
+  local result <const> = aligner:run(resized(source, aligner.size), resized(target, aligner.size))
+  result.source, result.target, result.seconds = source, target, os.clock() - start
+  return setmetatable(result, Alignment)
+end
+
+return setmetatable(align, { __call = function(_, a, b, opts) return run(a, b, opts) end })
