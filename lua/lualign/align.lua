@@ -83,7 +83,11 @@ function align.default_features()
   return la.models.features { trunks = { { "mobilenetv2", layers = { 8, 14, 15 } } } }
 end
 
---- An aligner for many pairs: aligner.load(path) -> resized image; aligner:run(a, b) on two such images.
+local function resized(image, size)
+  return la.resize(image:astype("float32"):unsqueeze(1), { height = size, width = size, mode = "aligned" }):squeeze(1)
+end
+
+--- An aligner for many pairs: aligner.load(path or image) -> resized image; aligner:run(a, b) on two such images.
 function align.aligner(given)
   local o <const> = options.check("align", given, DEFAULTS)
   local self <const> = setmetatable({ power = o.power, size = o.size }, Aligner)
@@ -100,8 +104,11 @@ function align.aligner(given)
     self.starts = not self.model
   end
   self.filter = o.filter or (self.model and "bilinear" or "antialias")
-  self.load = function(path)
-    return la.image.load(path, { size = self.size, filter = self.filter })
+  self.load = function(given_image)
+    if la.is_tensor(given_image) then
+      return resized(given_image, self.size)
+    end
+    return la.image.load(given_image, { size = self.size, filter = self.filter })
   end
   return self
 end
@@ -145,15 +152,11 @@ local function picture(value, name)
   return value
 end
 
-local function resized(image, size)
-  return la.resize(image:astype("float32"):unsqueeze(1), { height = size, width = size, mode = "aligned" }):squeeze(1)
-end
-
 local function run(a, b, given)
   local source <const>, target <const> = picture(a, "source"), picture(b, "target")
   local aligner <const> = getmetatable(given) == Aligner and given or align.aligner(given)
   local start <const> = os.clock()
-  local result <const> = aligner:run(resized(source, aligner.size), resized(target, aligner.size))
+  local result <const> = aligner:run(aligner.load(source), aligner.load(target))
   result.source, result.target, result.seconds = source, target, os.clock() - start
   return setmetatable(result, Alignment)
 end
