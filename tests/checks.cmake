@@ -29,7 +29,7 @@ if(LUALIGN_LUACHECK)
   lualign_test(check.luacheck check ${LUALIGN_LUACHECK} --no-color .)
 endif()
 
-# ---- the op specs on further devices ----
+# ---- the op specs on further devices, and a training run compared with the first one's ----
 file(GLOB op_specs CONFIGURE_DEPENDS ops/*_spec.lua)
 foreach(device ${LUALIGN_TEST_DEVICES})
   foreach(file ${op_specs})
@@ -38,6 +38,8 @@ foreach(device ${LUALIGN_TEST_DEVICES})
     lualign_test(device${device}.${name} device ${busted} ${file})
     set_property(TEST device${device}.${name} APPEND PROPERTY ENVIRONMENT "LUALIGN_DEVICE=${device}")
   endforeach()
+  lualign_test(device${device}.training device ${busted} ${CMAKE_CURRENT_SOURCE_DIR}/devices/training_spec.lua)
+  set_property(TEST device${device}.training APPEND PROPERTY ENVIRONMENT "LUALIGN_OTHER_DEVICE=${device}")
 endforeach()
 
 if(NOT LUALIGN_TEST_ALL)
