@@ -89,7 +89,8 @@ static int tensor_new(lua_State *L)
     la_device *dev = la__lua_device(L);
     void *data = lua_newuserdatauv(L, (size_t)n * la_dtype_size(dtype) + 1, 0);
     lua_pushvalue(L, 1);
-    fill_from_table(L, 0, n ? ndim : 0, dim, data, &at, dtype);
+    if (n > 0)
+        fill_from_table(L, 0, ndim, dim, data, &at, dtype);
     la_box *b = la__lua_new_box(L);
     la__lua_try(L, la_tensor_from(&b->t, dev, dtype, ndim, dim, data));
     return 1;
