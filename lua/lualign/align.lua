@@ -53,13 +53,12 @@ function Alignment:matches(n)
     end
   end
   local source_points <const> = la.no_grad(la.geometry.map_points, self.stages, la.tensor { target_points }):totable()[1]
-  local keypoints <const> = la.data.keypoints
   local function size(image)
     return { image:size(2), image:size(1) }
   end
   return la.vis.side_by_side(self.source, self.target, {
-    source = keypoints.to_pixels(source_points, size(self.source)),
-    target = keypoints.to_pixels(target_points, size(self.target)),
+    source = la.geometry.to_pixels(source_points, size(self.source)),
+    target = la.geometry.to_pixels(target_points, size(self.target)),
   })
 end
 

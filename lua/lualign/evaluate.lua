@@ -15,7 +15,7 @@ evaluate.ALPHAS = { 0.05, 0.10, 0.15 }
 --- Copies each keypoint to the same relative place.
 function evaluate.identity()
   return function(pair)
-    return { points = la.data.keypoints.normalise(pair.target_points, pair.target_size) }
+    return { points = la.geometry.normalise(pair.target_points, pair.target_size) }
   end
 end
 
@@ -66,7 +66,7 @@ function evaluate.nearest(features, size, filter)
       local y <const> = ((k - 1) // (4 * wA) + 0.5) / (4 * hA) * pair.source_size[2]
       points[i] = { x, y }
     end
-    return { points = la.data.keypoints.normalise(points, pair.source_size) }
+    return { points = la.geometry.normalise(points, pair.source_size) }
   end
 end
 
@@ -86,7 +86,7 @@ function evaluate.aligned(aligner)
   local image_of <const> = cache(128, aligner.load)
   return function(pair)
     local t <const> = aligner:run(image_of(pair.source), image_of(pair.target))
-    local points <const> = tensor_of(la.data.keypoints.normalise(pair.target_points, pair.target_size))
+    local points <const> = tensor_of(la.geometry.normalise(pair.target_points, pair.target_size))
     return {
       points = la.geometry.map_points(t.stages, points):totable()[1],
       stages = plain_stages(t.stages),
@@ -104,7 +104,7 @@ function evaluate.run(list, method, opts)
     local result <const> = la.scope(function()
       return la.no_grad(method, pair)
     end)
-    local found <const> = la.data.keypoints.to_pixels(result.points, pair.source_size)
+    local found <const> = la.geometry.to_pixels(result.points, pair.source_size)
     rows[i] = {
       source = pair.source, target = pair.target, category = pair.category,
       pck = la.metrics.pck_at(found, pair.source_points, o.alphas),

@@ -103,22 +103,4 @@ function keypoints.list(path, root)
   return pairs_
 end
 
---- Pixels, 1-based, to normalised coordinates with aligned corners: (x - 1) * 2 / (L - 1) - 1. Lists of { x, y }.
-function keypoints.normalise(points, size)
-  local out <const> = {}
-  for i, p in ipairs(points) do
-    out[i] = { (p[1] - 1) * 2 / (size[1] - 1) - 1, (p[2] - 1) * 2 / (size[2] - 1) - 1 }
-  end
-  return out
-end
-
---- The inverse of normalise.
-function keypoints.to_pixels(points, size)
-  local out <const> = {}
-  for i, p in ipairs(points) do
-    out[i] = { (p[1] + 1) * (size[1] - 1) / 2 + 1, (p[2] + 1) * (size[2] - 1) / 2 + 1 }
-  end
-  return out
-end
-
 return keypoints
