@@ -5,6 +5,8 @@
 #include "util/util.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,12 +21,15 @@ const char *la_error(void)
     return message;
 }
 
+/* By way of a second buffer, so that la_error() may be among the arguments. */
 int la_fail(int code, const char *format, ...)
 {
+    char text[sizeof message];
     va_list args;
     va_start(args, format);
-    vsnprintf(message, sizeof message, format, args);
+    const int n = vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    memcpy(message, text, n < 0 ? 0 : (size_t)n < sizeof text ? (size_t)n + 1 : sizeof text);
     return code;
 }
 
@@ -82,7 +87,7 @@ const char *la__nearest(const char *name, const char *const *names, int n)
 
 int la__mkdirs(const char *path)
 {
-    char part[1024];
+    char part[PATH_MAX];
     const size_t n = strlen(path);
     if (n >= sizeof part)
         return la_fail(LA_EIO, "%s: the name is too long", path);
@@ -100,19 +105,48 @@ int la__mkdirs(const char *path)
     return 0;
 }
 
+/* A new file beside `path`, under a name that no other thread or process has; its name goes to `temporary`. */
+static int open_temporary(char *temporary, size_t size, const char *path)
+{
+    enum { TRIES = 100 };
+    for (int i = 0; i < TRIES; i++) {
+        if ((size_t)snprintf(temporary, size, "%s.%ld-%d.tmp", path, (long)getpid(), i) >= size) {
+            errno = ENAMETOOLONG;
+            return -1;
+        }
+        const int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (fd >= 0 || errno != EEXIST)
+            return fd;
+    }
+    return -1;
+}
+
+static bool write_all(int fd, const char *data, size_t bytes)
+{
+    while (bytes > 0) {
+        const ssize_t n = write(fd, data, bytes < (size_t)1 << 30 ? bytes : (size_t)1 << 30);
+        if (n < 0 && errno != EINTR)
+            return false;
+        if (n > 0) {
+            data += n;
+            bytes -= (size_t)n;
+        }
+    }
+    return fsync(fd) == 0;
+}
+
 int la__write_file(const char *path, const void *data, size_t bytes)
 {
-    char temporary[1100];
-    if ((size_t)snprintf(temporary, sizeof temporary, "%s.tmp%ld", path, (long)getpid()) >= sizeof temporary)
-        return la_fail(LA_EIO, "%s: the name is too long", path);
-    FILE *f = fopen(temporary, "wb");
-    if (!f)
+    char temporary[PATH_MAX];
+    const int fd = open_temporary(temporary, sizeof temporary, path);
+    if (fd < 0)
         return la_fail(LA_EIO, "%s: cannot be written: %s", path, strerror(errno));
-    bool ok = fwrite(data, 1, bytes, f) == bytes;
-    ok = fflush(f) == 0 && ok;
-    ok = fsync(fileno(f)) == 0 && ok;
+    bool ok = write_all(fd, data, bytes);
     int why = errno;
-    ok = fclose(f) == 0 && ok;
+    if (close(fd) != 0 && ok) {
+        ok = false;
+        why = errno;
+    }
     if (ok && rename(temporary, path) != 0) {
         ok = false;
         why = errno;
@@ -132,6 +166,7 @@ int la__read_file(void **out, size_t *bytes, const char *path)
     FILE *f = fopen(path, "rb");
 
     *out = NULL;
+    *bytes = 0;
     if (!f)
         return la_fail(LA_EIO, "%s: cannot be read: %s", path, strerror(errno));
     if (fstat(fileno(f), &st) != 0 || !S_ISREG(st.st_mode)) {
