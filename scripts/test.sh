@@ -13,8 +13,9 @@ sh "$root/scripts/setup.sh" --tests
 cd "$root"
 
 devices=$(build/lualign scripts/dev/test_devices.lua)
-main=${devices%% *}
-others=$(echo "$devices" | cut -s -d' ' -f2- | tr ' ' ';')
+main=$(echo "$devices" | head -n 1)
+others=$(echo "$devices" | tail -n +2)
+echo "test: on $main${others:+, then $(echo "$others" | paste -s -d,)}"
 cmake --preset release -DLUALIGN_TESTS=ON -DLUALIGN_TEST_ALL=ON -DLUALIGN_TEST_DEVICE="$main" \
-    -DLUALIGN_TEST_DEVICES="$others" >/dev/null
+    -DLUALIGN_TEST_DEVICES="$(echo "$others" | paste -s -d';')" >/dev/null
 exec ctest --test-dir build --output-on-failure --no-tests=error -j "${JOBS:-$(nproc 2>/dev/null || echo 2)}" "$@"

@@ -1,7 +1,7 @@
 # The checks that are not tests of one module: other devices, other compilers, sanitizers, Oclgrind, layers, layout,
 # documentation, installation. Included by CMakeLists.txt, whose lualign_test and busted it uses.
 
-set(LUALIGN_TEST_DEVICES "" CACHE STRING "further devices for the op specs, as `lualign devices` numbers them")
+set(LUALIGN_TEST_DEVICES "" CACHE STRING "further devices for the op specs, named as for LUALIGN_DEVICE")
 option(LUALIGN_TEST_ALL "also the slow checks: other builds, Oclgrind, a new op, installation" OFF)
 
 set(dev ${PROJECT_SOURCE_DIR}/scripts/dev)
@@ -32,14 +32,16 @@ endif()
 # ---- the op specs on further devices, and a training run compared with the first one's ----
 file(GLOB op_specs CONFIGURE_DEPENDS ops/*_spec.lua)
 foreach(device ${LUALIGN_TEST_DEVICES})
+  string(REGEX REPLACE "[^A-Za-z0-9].*" "" short ${device}) # "Intel(R) OpenCL": intel
+  string(TOLOWER ${short} short)
   foreach(file ${op_specs})
     get_filename_component(name ${file} NAME_WE)
     string(REGEX REPLACE "_spec$" "" name ${name})
-    lualign_test(device${device}.${name} device ${busted} ${file})
-    set_property(TEST device${device}.${name} APPEND PROPERTY ENVIRONMENT "LUALIGN_DEVICE=${device}")
+    lualign_test(${short}.${name} device ${busted} ${file})
+    set_property(TEST ${short}.${name} APPEND PROPERTY ENVIRONMENT "LUALIGN_DEVICE=${device}")
   endforeach()
-  lualign_test(device${device}.training device ${busted} ${CMAKE_CURRENT_SOURCE_DIR}/devices/training_spec.lua)
-  set_property(TEST device${device}.training APPEND PROPERTY ENVIRONMENT "LUALIGN_OTHER_DEVICE=${device}")
+  lualign_test(${short}.training device ${busted} ${CMAKE_CURRENT_SOURCE_DIR}/devices/training_spec.lua)
+  set_property(TEST ${short}.training APPEND PROPERTY ENVIRONMENT "LUALIGN_OTHER_DEVICE=${device}")
 endforeach()
 
 if(NOT LUALIGN_TEST_ALL)

@@ -33,4 +33,3 @@ cd "$copy"
 cmake --preset dev -DCMAKE_C_FLAGS=-O0 -DLUALIGN_TEST_DEVICES= >cmake.log 2>&1 || { cat cmake.log; exit 1; }
 cmake --build --preset dev >build.log 2>&1 || { tail -50 build.log; exit 1; }
 ctest --preset dev -R 'ops[./]softsign' --no-tests=error
-build-dev/lualign scripts/dev/check_layers.lua .
