@@ -1,83 +1,113 @@
 /* SPDX-License-Identifier: MIT
  *
- * softmax.c -- along any dimension; another than the last one is brought there and back.
+ * softmax.c -- softmax and log_softmax along any dimension.
  */
+#include <string.h>
+
 #include "ops/op.h"
 
 static const la_param params[] = {
     { LA_P_TENSOR, "x", NULL, "float32, at least one dimension", NULL },
-    { LA_P_DIM, "dim", "-1", "the dimension whose elements sum to 1", NULL },
+    { LA_P_DIM, "dim", "-1", "the dimension whose elements the exponentials are summed over", NULL },
     { LA_P_END, NULL, NULL, NULL, NULL },
 };
 
-/* Exchanges dimension d with the last one; its own inverse. */
-static int to_last(la_tensor **out, const la_tensor *t, int d)
+enum { CPU_WIDTH = 16 };
+
+/* x as (outer, n, inner) about the dimension, and how many work-items of `width` rows that makes. */
+typedef struct form {
+    int64_t n, inner, items, width;
+} form;
+
+static form form_of(const la_call *c)
 {
-    int order[LA_MAX_DIMS];
-    for (int k = 0; k < LA_MAX_DIMS; k++)
-        order[k] = k;
-    order[d] = t->ndim - 1;
-    order[t->ndim - 1] = d;
-    return la__view_permute(out, t, order, "softmax");
+    const la_tensor *x = c->in[0];
+    const int dim = (int)c->arg[1].ints[0];
+    form f = { .n = x->dim[dim], .inner = 1, .items = 1 };
+    for (int d = 0; d < x->ndim; d++) {
+        f.items *= d < dim ? x->dim[d] : 1;
+        f.inner *= d > dim ? x->dim[d] : 1;
+    }
+    f.width = la__device_is_cpu(c->dev) && f.inner > 1 ? CPU_WIDTH : 1;
+    f.items *= f.n > 0 ? (f.inner + f.width - 1) / f.width : 0;
+    return f;
 }
 
-static int dense_to_last(la_tensor **out, const la_tensor *t, int d)
+static bool is_logarithm(const la_call *c)
 {
-    int err = 0;
-    la_tensor *view = NULL;
-    LA_TRY(to_last(&view, t, d));
-    LA_TRY(la__dense(out, view));
-done:
-    la_tensor_release(&view);
-    return err;
+    return strcmp(c->op->name, "log_softmax") == 0;
 }
 
 static int forward(la_call *c)
 {
     int err = 0;
-    const int d = (int)c->arg[1].ints[0];
-    la_tensor *x = NULL, *y = NULL;
+    la_tensor *x = NULL;
 
     LA_TRY(la__check_f32(c, 0));
-    LA_TRY(dense_to_last(&x, c->in[0], d));
-    LA_TRY(la__like(&y, x));
-    const int64_t n = x->dim[x->ndim - 1], rows = n > 0 ? la_tensor_numel(x) / n : 0;
-    LA_TRY(la__launch(c->dev,
-                      &(la_launch){ .program = "softmax", .entry = "softmax_fwd", .global = { (size_t)rows },
-                                    .bytes = 8.0 * (double)(rows * n) },
-                      (la_karg[]){ LA_T(y), LA_T(x), LA_INT(rows), LA_INT(n) }, 4));
-    c->saved[0] = la_tensor_retain(y);
-    LA_TRY(to_last(&c->out[0], y, d));
+    LA_TRY(la__dense(&x, c->in[0]));
+    LA_TRY(la__out(c, 0, LA_F32, x->ndim, x->dim));
+    const form f = form_of(c);
+    const double n = (double)la_tensor_numel(x);
+    const la_launch what = { .program = "softmax",
+                             .entry = f.inner == 1 ? "softmax_fwd" : "softmax_fwd_columns",
+                             .global = { (size_t)f.items },
+                             .bytes = 8.0 * n,
+                             .flops = 4.0 * n };
+    if (f.inner == 1)
+        LA_TRY(la__launch(
+            c->dev, &what,
+            (la_karg[]){ LA_T(c->out[0]), LA_T(x), LA_INT(f.items), LA_INT(f.n), LA_INT(is_logarithm(c)) }, 5));
+    else
+        LA_TRY(la__launch(c->dev, &what,
+                          (la_karg[]){ LA_T(c->out[0]), LA_T(x), LA_INT(f.items), LA_INT(f.n), LA_INT(f.inner),
+                                       LA_INT(f.width), LA_INT(is_logarithm(c)) },
+                          7));
+    LA_TRY(la__alias(&c->saved[0], c->out[0]));
 done:
     la_tensor_release(&x);
-    la_tensor_release(&y);
     return err;
 }
 
 static int backward(la_call *c, la_tensor *const *g)
 {
     int err = 0;
-    const int d = (int)c->arg[1].ints[0];
-    la_tensor *moved = NULL, *gx = NULL;
-    const la_tensor *y = c->saved[0];
+    const form f = form_of(c);
+    const double n = (double)la_tensor_numel(c->in[0]);
+    const char *row = is_logarithm(c) ? "log_softmax_bwd" : "softmax_bwd";
+    const la_launch what = { .program = "softmax",
+                             .entry = f.inner == 1 ? row : "softmax_bwd_columns",
+                             .global = { (size_t)f.items },
+                             .bytes = 12.0 * n,
+                             .flops = 4.0 * n };
 
-    LA_TRY(dense_to_last(&moved, g[0], d));
-    LA_TRY(la__like(&gx, y));
-    const int64_t n = y->dim[y->ndim - 1], rows = n > 0 ? la_tensor_numel(y) / n : 0;
-    LA_TRY(la__launch(c->dev,
-                      &(la_launch){ .program = "softmax", .entry = "softmax_bwd", .global = { (size_t)rows },
-                                    .bytes = 12.0 * (double)(rows * n) },
-                      (la_karg[]){ LA_T(gx), LA_T(moved), LA_T(y), LA_INT(rows), LA_INT(n) }, 5));
-    LA_TRY(to_last(&c->grad[0], gx, d));
+    LA_TRY(la_tensor_new(&c->grad[0], c->dev, LA_F32, c->in[0]->ndim, c->in[0]->dim));
+    if (f.inner == 1)
+        LA_TRY(la__launch(c->dev, &what,
+                          (la_karg[]){ LA_T(c->grad[0]), LA_T(g[0]), LA_T(c->saved[0]), LA_INT(f.items), LA_INT(f.n) },
+                          5));
+    else
+        LA_TRY(la__launch(c->dev, &what,
+                          (la_karg[]){ LA_T(c->grad[0]), LA_T(g[0]), LA_T(c->saved[0]), LA_INT(f.items), LA_INT(f.n),
+                                       LA_INT(f.inner), LA_INT(f.width), LA_INT(is_logarithm(c)) },
+                          8));
 done:
-    la_tensor_release(&moved);
-    la_tensor_release(&gx);
     return err;
 }
 
-const la_op la_op_softmax = { .name = "softmax",
-                              .brief = "exp(x) over its sum along a dimension.",
-                              .example = "local p = scores:softmax(-1)",
-                              .param = params,
-                              .forward = forward,
-                              .backward = backward };
+const la_op la_op_softmax = {
+    .name = "softmax",
+    .brief = "exp(x) over its sum along a dimension.",
+    .example = "local p = scores:softmax(-1)",
+    .param = params,
+    .forward = forward,
+    .backward = backward,
+};
+
+const la_op la_op_log_softmax = {
+    .name = "log_softmax",
+    .brief = "Logarithm of softmax, exact where softmax is near 0.",
+    .example = "local p = scores:log_softmax(-1)",
+    .param = params,
+    .forward = forward,
+    .backward = backward,
+};
