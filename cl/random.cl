@@ -3,15 +3,21 @@
 // counter and a key. Work-item b makes elements 4 b to 4 b + 3 from block `counter + b`.
 #include "common.clh"
 
+// Written in scalars and unrolled, so that compilers can run many work-items in one vector.
 static uint4 philox(uint4 c, uint2 k)
 {
-    for (int round = 0; round < 10; round++) {
-        const uint high0 = mul_hi(0xD2511F53u, c.x), low0 = 0xD2511F53u * c.x;
-        const uint high1 = mul_hi(0xCD9E8D57u, c.z), low1 = 0xCD9E8D57u * c.z;
-        c = (uint4)(high1 ^ c.y ^ k.x, low1, high0 ^ c.w ^ k.y, low0);
-        k += (uint2)(0x9E3779B9u, 0xBB67AE85u);
+    uint x = c.x, y = c.y, z = c.z, w = c.w, k0 = k.x, k1 = k.y;
+    _Pragma("unroll") for (int round = 0; round < 10; round++)
+    {
+        const ulong a = 0xD2511F53ul * x, b = 0xCD9E8D57ul * z;
+        x = (uint)(b >> 32) ^ y ^ k0;
+        y = (uint)b;
+        z = (uint)(a >> 32) ^ w ^ k1;
+        w = (uint)a;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
     }
-    return c;
+    return (uint4)(x, y, z, w);
 }
 
 static uint4 block(int b, uint counter_low, uint counter_high, uint seed_low, uint seed_high)
