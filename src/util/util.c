@@ -40,9 +40,10 @@ const char *la_version(void)
 
 void *la__calloc(size_t count, size_t size)
 {
-    void *p = calloc(count ? count : 1, size ? size : 1);
+    const bool fits = size == 0 || count <= PTRDIFF_MAX / size;
+    void *p = fits ? calloc(count ? count : 1, size ? size : 1) : NULL;
     if (!p)
-        la_fail(LA_ENOMEM, "out of host memory: asked for %zu bytes", count * size);
+        la_fail(LA_ENOMEM, "out of host memory: asked for %zu times %zu bytes", count, size);
     return p;
 }
 
