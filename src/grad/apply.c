@@ -97,7 +97,7 @@ int la_apply(la_call *c)
         la_tensor_retain(c->in[0]);
         la_tensor_release(&c->out[0]);
         c->out[0] = c->in[0];
-    } else if (recording && wanted && c->op->backward) {
+    } else if (recording && wanted && c->op->backward && c->out[0]->dtype == LA_F32) {
         LA_TRY(separate_outputs(c));
         LA_TRY(record(c));
     }

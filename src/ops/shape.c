@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * shape.c -- views as ops, so that gradients pass through them: reshape, permute, transpose, expand, narrow, select, squeeze,
- * unsqueeze, flip, contiguous; and cat and stack, which copy.
+ * shape.c -- views as ops, so that gradients pass through them: reshape, permute, transpose, expand, narrow, select,
+ * squeeze, unsqueeze, flip, contiguous; and cat and stack, which copy.
  */
 #include "ops/op.h"
 
-static const la_param x_param[] = { { LA_P_TENSOR, "x", NULL, "any shape and type", NULL }, { LA_P_END, NULL, NULL, NULL, NULL } };
+static const la_param x_param[] = { { LA_P_TENSOR, "x", NULL, "any shape and type", NULL },
+                                    { LA_P_END, NULL, NULL, NULL, NULL } };
 
 /* The gradient of every op that only changes the shape. */
 static int backward_reshape(la_call *c, la_tensor *const *g)
@@ -27,7 +28,8 @@ static int reshape_forward(la_call *c)
 }
 
 const la_op la_op_reshape = { .name = "reshape",
-                              .brief = "The same elements in another shape: a view where strides allow it, else a copy.",
+                              .brief =
+                                  "The same elements in another shape: a view where strides allow it, else a copy.",
                               .example = "local y = x:reshape(2, -1)",
                               .param = reshape_params,
                               .forward = reshape_forward,
@@ -308,7 +310,8 @@ const la_op la_op_select = { .name = "select",
 /* ---- cat and stack ---- */
 
 static const la_param cat_params[] = {
-    { LA_P_TENSORS, "list", NULL, "tensors of equal shape but for the dimension that is joined, and of one type", NULL },
+    { LA_P_TENSORS, "list", NULL, "tensors of equal shape but for the dimension that is joined, and of one type",
+      NULL },
     { LA_P_DIM, "dim", "1", "the dimension to join along", NULL },
     { LA_P_END, NULL, NULL, NULL, NULL },
 };
