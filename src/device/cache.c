@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cache.c -- built programs on disk. An entry is a header (magic, key, length, checksum) and the device's binary. Its name and
- * key hash everything that the binary depends on: source, options, device, driver, platform and library version. An entry
- * that does not check out is passed over and written anew.
+ * cache.c -- built programs on disk. An entry is a header (magic, key, length, checksum) and the device's binary. Its
+ * name and key hash everything that the binary depends on: source, options, device, driver, platform and library
+ * version. An entry that does not check out is passed over and written anew.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -25,8 +25,8 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-int la__clblast_gemm(la_device *dev, bool ta, bool tb, size_t m, size_t n, size_t k, const la_buffer *a, size_t a_offset,
-                     const la_buffer *b, size_t b_offset, la_buffer *c, size_t c_offset)
+int la__clblast_gemm(la_device *dev, bool ta, bool tb, size_t m, size_t n, size_t k, const la_buffer *a,
+                     size_t a_offset, const la_buffer *b, size_t b_offset, la_buffer *c, size_t c_offset)
 {
     int err = 0;
     double start = 0.0;
@@ -36,10 +36,10 @@ int la__clblast_gemm(la_device *dev, bool ta, bool tb, size_t m, size_t n, size_
         start = now();
     }
     dev->used_clblast = true;
-    const CLBlastStatusCode code =
-        CLBlastSgemm(CLBlastLayoutRowMajor, ta ? CLBlastTransposeYes : CLBlastTransposeNo,
-                     tb ? CLBlastTransposeYes : CLBlastTransposeNo, m, n, k, 1.0f, a->mem, a_offset, ta ? m : k, b->mem, b_offset,
-                     tb ? k : n, 0.0f, c->mem, c_offset, n, &dev->queue, NULL);
+    const CLBlastStatusCode code = CLBlastSgemm(CLBlastLayoutRowMajor, ta ? CLBlastTransposeYes : CLBlastTransposeNo,
+                                                tb ? CLBlastTransposeYes : CLBlastTransposeNo, m, n, k, 1.0f, a->mem,
+                                                a_offset, ta ? m : k, b->mem, b_offset, tb ? k : n, 0.0f, c->mem,
+                                                c_offset, n, &dev->queue, NULL);
     if (code != CLBlastSuccess) {
         err = la_fail(LA_EDEVICE, "matmul: CLBlast failed with code %d for %zu x %zu x %zu", (int)code, m, n, k);
         goto done;
@@ -58,12 +58,10 @@ bool la__clblast_available(void)
     return false;
 }
 
-void la__clblast_forget(void)
-{
-}
+void la__clblast_forget(void) {}
 
-int la__clblast_gemm(la_device *dev, bool ta, bool tb, size_t m, size_t n, size_t k, const la_buffer *a, size_t a_offset,
-                     const la_buffer *b, size_t b_offset, la_buffer *c, size_t c_offset)
+int la__clblast_gemm(la_device *dev, bool ta, bool tb, size_t m, size_t n, size_t k, const la_buffer *a,
+                     size_t a_offset, const la_buffer *b, size_t b_offset, la_buffer *c, size_t c_offset)
 {
     (void)dev, (void)ta, (void)tb, (void)a, (void)a_offset, (void)b, (void)b_offset, (void)c, (void)c_offset;
     return la_fail(LA_EDEVICE, "matmul: this build has no CLBlast (for %zu x %zu x %zu)", m, n, k);

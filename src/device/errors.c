@@ -9,7 +9,10 @@
 /* Codes whose names the OpenCL 1.2 header does not have. */
 enum { PLATFORM_NOT_FOUND_KHR = -1001, NVIDIA_BAD_ACCESS = -9999 };
 
-#define NAMED(code, words) { code, words " (" #code ")" }
+#define NAMED(code, words)         \
+    {                              \
+        code, words " (" #code ")" \
+    }
 
 static const struct {
     cl_int code;

@@ -18,8 +18,8 @@ enum { LA_SIZE_CLASSES = 160, LA_KERNEL_BUCKETS = 256 };
 struct la_buffer {
     la_device *dev;
     cl_mem mem;
-    void *host;      /* what mem lies on, where we gave the memory; else NULL */
-    size_t bytes;    /* of its size class */
+    void *host;   /* what mem lies on, where we gave the memory; else NULL */
+    size_t bytes; /* of its size class */
     int size_class;
     la_buffer *next; /* in the free list */
 };
@@ -29,9 +29,9 @@ typedef struct la_program {
     struct la_program *next;
     char *name, *options;
     cl_program program;
-    uint64_t key;         /* of its cache entry */
-    bool saved;           /* an entry is on disk, or was tried */
-    unsigned have, made;  /* kernels in it, kernels created from it */
+    uint64_t key;        /* of its cache entry */
+    bool saved;          /* an entry is on disk, or was tried */
+    unsigned have, made; /* kernels in it, kernels created from it */
 } la_program;
 
 /* One kernel of a program; kept, since creating it again costs more than a launch. */

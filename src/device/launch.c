@@ -7,8 +7,8 @@
 /* How many launches a driver may hold back before it is told to start. */
 enum { FLUSH_AFTER = 16 };
 
-/* The work-group that the launcher chooses along dimension 0: one of a few sizes, since a driver may compile for each. On a CPU a
- * work-group is a loop on one core: as long as leaves every core several. */
+/* The work-group that the launcher chooses along dimension 0: one of a few sizes, since a driver may compile for each.
+ * On a CPU a work-group is a loop on one core: as long as leaves every core several. */
 static size_t choose_local(const la_device *dev, const la_kernel *k, size_t global)
 {
     static const size_t loops[] = { 1024, 256, 64 };
@@ -61,7 +61,8 @@ static int account(la_device *dev, const la_launch *what, cl_event event)
     clReleaseEvent(event);
     if (code != CL_SUCCESS)
         return la_fail(LA_EDEVICE, "kernel '%s': %s", what->entry, la__cl_error(code));
-    return la__profile_add(dev, what->entry, end > start ? (double)(end - start) * 1e-9 : 0.0, what->bytes, what->flops);
+    return la__profile_add(dev, what->entry, end > start ? (double)(end - start) * 1e-9 : 0.0, what->bytes,
+                           what->flops);
 }
 
 int la__launch(la_device *dev, const la_launch *what, const la_karg *args, int nargs)
@@ -78,12 +79,13 @@ int la__launch(la_device *dev, const la_launch *what, const la_karg *args, int n
     LA_TRY(la__kernel_find(&k, dev, what->program, what->options, what->entry));
     shape_of(global, local, dev, k, what);
     LA_TRY(set_arguments(k->kernel, what, args, nargs));
-    const cl_int code = clEnqueueNDRangeKernel(dev->queue, k->kernel, 3, NULL, global, local, 0, NULL, dev->profiling ? &event : NULL);
+    const cl_int code = clEnqueueNDRangeKernel(dev->queue, k->kernel, 3, NULL, global, local, 0, NULL,
+                                               dev->profiling ? &event : NULL);
     if (code != CL_SUCCESS) {
         const bool memory = code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY;
         err = la_fail(memory ? LA_ENOMEM : LA_EDEVICE,
-                      "kernel '%s' cannot be queued (%zu x %zu x %zu work-items in groups of %zu x %zu x %zu): %s", what->entry,
-                      global[0], global[1], global[2], local[0], local[1], local[2], la__cl_error(code));
+                      "kernel '%s' cannot be queued (%zu x %zu x %zu work-items in groups of %zu x %zu x %zu): %s",
+                      what->entry, global[0], global[1], global[2], local[0], local[1], local[2], la__cl_error(code));
         goto done;
     }
     la__kernel_launched(dev, k);

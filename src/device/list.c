@@ -12,9 +12,9 @@
 
 enum { MAX_PLATFORMS = 32, MAX_DEVICES = 64 };
 
-/* PoCL compiles a kernel anew for each work-group size that it meets, for no gain that could be measured on lualign's kernels
- * (each size costs 50 to 100 ms); one build for all sizes is also what its binaries hold. Before OpenCL starts, and only
- * where the user has not decided. */
+/* PoCL compiles a kernel anew for each work-group size that it meets, for no gain that could be measured on lualign's
+ * kernels (each size costs 50 to 100 ms); one build for all sizes is also what its binaries hold. Before OpenCL starts,
+ * and only where the user has not decided. */
 static void set_environment(void)
 {
     setenv("POCL_WORK_GROUP_SPECIALIZATION", "0", 0);
@@ -46,8 +46,10 @@ int la__device_id(cl_device_id *out, int index, int *count)
     if (count)
         *count = n;
     if (n == 0)
-        return la_fail(LA_EDEVICE, "device: no OpenCL device was found; install a driver, such as pocl-opencl-icd (Debian, Ubuntu), "
-                                   "which makes one of any CPU");
+        return la_fail(
+            LA_EDEVICE,
+            "device: no OpenCL device was found; install a driver, such as pocl-opencl-icd (Debian, Ubuntu), "
+            "which makes one of any CPU");
     if (index < 0 || index >= n)
         return la_fail(LA_EDEVICE, "device: there is no number %d; they go from 1 to %d", index + 1, n);
     *out = ids[index];
@@ -144,9 +146,12 @@ static int no_such_device(const char *which, int count)
     for (int i = 0; i < count && used < sizeof text - 100; i++) {
         la_device_info info;
         if (la_device_describe(&info, i) == 0)
-            used += (size_t)snprintf(text + used, sizeof text - used, "%s%d: %s %.60s", i ? "; " : "", i + 1, info.type, info.name);
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%d: %s %.60s", i ? "; " : "", i + 1, info.type,
+                                     info.name);
     }
-    return la_fail(LA_EDEVICE, "device: '%s' fits none of the devices (%s); choose by number, type or a part of the name", which, text);
+    return la_fail(LA_EDEVICE,
+                   "device: '%s' fits none of the devices (%s); choose by number, type or a part of the name", which,
+                   text);
 }
 
 int la_device_choose(int *out, const char *which)
@@ -167,7 +172,8 @@ int la_device_choose(int *out, const char *which)
             return err;
         const bool fits = c.by == BY_NUMBER ? c.number == i + 1
                           : c.by == BY_TYPE ? strcmp(info.type, c.type) == 0 && --rank == 0
-                          : c.by == BY_NAME ? contains(info.name, which) || contains(info.platform, which)
+                          : c.by == BY_NAME ? contains(info.name, which) || contains(info.platform, which) ||
+                                                  contains(info.version, which)
                                             : strcmp(info.type, "gpu") == 0;
         if (fits) {
             *out = i;

@@ -43,8 +43,8 @@ static uint64_t host_memory(void)
     return bytes;
 }
 
-/* What the pool may take: LUALIGN_MEMORY, or 3/4 of the host's memory on a CPU (a driver's own figure is often a small part
- * of it, and our blocks are not bound by that), or 9/10 of what another device has. */
+/* What the pool may take: LUALIGN_MEMORY, or 3/4 of the host's memory on a CPU (a driver's own figure is often a small
+ * part of it, and our blocks are not bound by that), or 9/10 of what another device has. */
 static int find_budget(la_device *dev)
 {
     const char *text = getenv("LUALIGN_MEMORY");

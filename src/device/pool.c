@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * pool.c -- device memory in size classes. A block given back is kept for the next request of its class: on the machines
- * that lualign was measured on, fresh memory costs ten times what using it once does.
+ * pool.c -- device memory in size classes. A block given back is kept for the next request of its class: on the
+ * machines that lualign was measured on, fresh memory costs ten times what using it once does.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,8 @@ enum { SMALLEST = 256, PAGE = 4096, HUGE_PAGE = 2 << 20 };
  * Oclgrind sees every access past the end. */
 enum { EXACT = LA_SIZE_CLASSES - 1 };
 
-/* Classes are 256 bytes times 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, ...: four to each doubling, at most 25 % wasted. */
+/* Classes are 256 bytes times 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, ...: four to each doubling, at most 25 % wasted.
+ */
 static int class_of(size_t bytes, size_t *rounded)
 {
     size_t power = SMALLEST;
@@ -106,8 +107,9 @@ static int poison(la_buffer *b)
 
 static int no_memory(la_device *dev, size_t bytes, const char *why)
 {
-    return la_fail(LA_ENOMEM, "out of device memory: asked for %.2f MiB, %.2f MiB in use of %.2f MiB (%s)", (double)bytes / 1048576.0,
-                   (double)dev->memory.used / 1048576.0, (double)dev->memory.budget / 1048576.0, why);
+    return la_fail(LA_ENOMEM, "out of device memory: asked for %.2f MiB, %.2f MiB in use of %.2f MiB (%s)",
+                   (double)bytes / 1048576.0, (double)dev->memory.used / 1048576.0,
+                   (double)dev->memory.budget / 1048576.0, why);
 }
 
 /* Fresh memory, after making room for it if the budget or the driver says no. */
@@ -191,7 +193,8 @@ int la__buffer_write(la_buffer *b, size_t offset, size_t bytes, const void *src)
     if (bytes == 0)
         return 0;
     const cl_int code = clEnqueueWriteBuffer(b->dev->queue, b->mem, CL_TRUE, offset, bytes, src, 0, NULL, NULL);
-    return code == CL_SUCCESS ? 0 : la_fail(LA_EDEVICE, "memory: writing %zu bytes failed: %s", bytes, la__cl_error(code));
+    return code == CL_SUCCESS ? 0
+                              : la_fail(LA_EDEVICE, "memory: writing %zu bytes failed: %s", bytes, la__cl_error(code));
 }
 
 int la__buffer_read(const la_buffer *b, size_t offset, size_t bytes, void *dst)
@@ -199,7 +202,8 @@ int la__buffer_read(const la_buffer *b, size_t offset, size_t bytes, void *dst)
     if (bytes == 0)
         return 0;
     const cl_int code = clEnqueueReadBuffer(b->dev->queue, b->mem, CL_TRUE, offset, bytes, dst, 0, NULL, NULL);
-    return code == CL_SUCCESS ? 0 : la_fail(LA_EDEVICE, "memory: reading %zu bytes failed: %s", bytes, la__cl_error(code));
+    return code == CL_SUCCESS ? 0
+                              : la_fail(LA_EDEVICE, "memory: reading %zu bytes failed: %s", bytes, la__cl_error(code));
 }
 
 la_memory la_device_memory(const la_device *dev)

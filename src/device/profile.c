@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * profile.c -- what each kernel has taken. A row is a kernel's name; builds of one program under several options share it.
+ * profile.c -- what each kernel has taken. A row is a kernel's name; builds of one program under several options share
+ * it.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -84,9 +84,11 @@ static bool build_from_cache(la_device *dev, la_program *p)
     unsigned char *binary = la__cache_load(&length, p->name, p->key);
     if (!binary)
         return false;
-    p->program = clCreateProgramWithBinary(dev->context, 1, &dev->id, &length, (const unsigned char **)&binary, &status, &code);
+    p->program = clCreateProgramWithBinary(dev->context, 1, &dev->id, &length, (const unsigned char **)&binary, &status,
+                                           &code);
     free(binary);
-    if (code == CL_SUCCESS && status == CL_SUCCESS && clBuildProgram(p->program, 1, &dev->id, p->options, NULL, NULL) == CL_SUCCESS)
+    if (code == CL_SUCCESS && status == CL_SUCCESS &&
+        clBuildProgram(p->program, 1, &dev->id, p->options, NULL, NULL) == CL_SUCCESS)
         return true;
     if (p->program)
         clReleaseProgram(p->program);
@@ -233,7 +235,8 @@ int la__kernel_find(la_kernel **out, la_device *dev, const char *program, const 
     return 0;
 }
 
-/* A binary is written at once, except where asking for it compiles what was not yet needed: there, when nothing is left. */
+/* A binary is written at once, except where asking for it compiles what was not yet needed: there, when nothing is
+ * left. */
 void la__kernel_launched(la_device *dev, la_kernel *k)
 {
     la_program *p = k->owner;

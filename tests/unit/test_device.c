@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_device.c -- choice of a device, pool, launches, profile. Its kernels come from a folder of its own (LUALIGN_CL_DIR).
+ * test_device.c -- choice of a device, pool, launches, profile. Its kernels come from a folder of its own
+ * (LUALIGN_CL_DIR).
  */
 #include <ctype.h>
 #include <math.h>
@@ -15,30 +16,31 @@
 
 #include "device/internal.h"
 
-#define OK(expr)                                        \
-    do {                                                \
-        if ((expr) < 0)                                 \
-            fail_msg("%s: %s", #expr, la_error());      \
+#define OK(expr)                                   \
+    do {                                           \
+        if ((expr) < 0)                            \
+            fail_msg("%s: %s", #expr, la_error()); \
     } while (0)
 
-#define FAILS(expr, code, part)                                                  \
-    do {                                                                         \
-        assert_int_equal(expr, code);                                            \
-        if (!strstr(la_error(), part))                                           \
-            fail_msg("'%s' is not in the message: %s", part, la_error());        \
+#define FAILS(expr, code, part)                                           \
+    do {                                                                  \
+        assert_int_equal(expr, code);                                     \
+        if (!strstr(la_error(), part))                                    \
+            fail_msg("'%s' is not in the message: %s", part, la_error()); \
     } while (0)
 
-static const char kernels[] = "#include \"common.clh\"\n"
-                              "kernel void iota(global int *out, const int n)\n"
-                              "{ const int i = get_global_id(0); if (i < n) out[i] = i * STEP + BASE; }\n"
-                              "kernel void where(global int *out, const int n)\n"
-                              "{ const int i = get_global_id(0) + get_global_size(0) * get_global_id(1);\n"
-                              "  if (i < n) out[i] = get_local_size(0) * 100 + get_local_size(1); }\n"
-                              "kernel __attribute__((reqd_work_group_size(2, 3, 1))) void fixed(global int *out, const int n)\n"
-                              "{ const int i = get_global_id(0) * 3 + get_global_id(1); if (i < n) out[i] = i + 1; }\n"
-                              "typedef struct pair { int a; float b; } pair;\n"
-                              "kernel void mixed(global float *out, const pair p, const float f, const uint u)\n"
-                              "{ if (get_global_id(0) == 0) { out[0] = p.a; out[1] = p.b; out[2] = f; out[3] = u; } }\n";
+static const char kernels[] =
+    "#include \"common.clh\"\n"
+    "kernel void iota(global int *out, const int n)\n"
+    "{ const int i = get_global_id(0); if (i < n) out[i] = i * STEP + BASE; }\n"
+    "kernel void where(global int *out, const int n)\n"
+    "{ const int i = get_global_id(0) + get_global_size(0) * get_global_id(1);\n"
+    "  if (i < n) out[i] = get_local_size(0) * 100 + get_local_size(1); }\n"
+    "kernel __attribute__((reqd_work_group_size(2, 3, 1))) void fixed(global int *out, const int n)\n"
+    "{ const int i = get_global_id(0) * 3 + get_global_id(1); if (i < n) out[i] = i + 1; }\n"
+    "typedef struct pair { int a; float b; } pair;\n"
+    "kernel void mixed(global float *out, const pair p, const float f, const uint u)\n"
+    "{ if (get_global_id(0) == 0) { out[0] = p.a; out[1] = p.b; out[2] = f; out[3] = u; } }\n";
 static const char broken[] = "kernel void broken(global int *out) { out[0] = undeclared_thing; }\n";
 static char folder[64];
 
@@ -127,7 +129,9 @@ static void choice_by_number_type_and_name(void **state)
 
 static void wrong_choice_lists_what_there_is(void **state)
 {
-    static const char *const wrong[] = { "0", "-1", "99", "cpu:99", "gpu:0", "gpu:x", "no such device", "99999999999999999999" };
+    static const char *const wrong[] = {
+        "0", "-1", "99", "cpu:99", "gpu:0", "gpu:x", "no such device", "99999999999999999999"
+    };
     la_device *dev = NULL;
     la_device_info info;
     char start[64];
@@ -337,7 +341,9 @@ static void exact_blocks_are_never_reused(void **state)
 
 static int run_iota(la_device *dev, la_buffer *out, int n, const char *options)
 {
-    const la_launch what = { .program = "unit", .entry = "iota", .options = options, .global = { (size_t)n }, .bytes = 4.0 * n, .flops = n };
+    const la_launch what = {
+        .program = "unit", .entry = "iota", .options = options, .global = { (size_t)n }, .bytes = 4.0 * n, .flops = n
+    };
     return la__launch(dev, &what, (la_karg[]){ LA_BUF(out), LA_INT(n) }, 2);
 }
 
@@ -437,10 +443,12 @@ static void failures_name_the_kernel(void **state)
     what = (la_launch){ .program = "unit", .entry = "iota", .global = { 1 } };
     FAILS(la__launch(dev, &what, args, 3), LA_EDEVICE, "kernel 'iota': argument 3");
     what = (la_launch){ .program = "unit", .entry = "iota", .global = { 7 }, .local = { 2 } };
-    FAILS(la__launch(dev, &what, args, 2), LA_EDEVICE, "kernel 'iota' cannot be queued (7 x 1 x 1 work-items in groups of 2 x 1 x 1)");
+    FAILS(la__launch(dev, &what, args, 2), LA_EDEVICE,
+          "kernel 'iota' cannot be queued (7 x 1 x 1 work-items in groups of 2 x 1 x 1)");
     what = (la_launch){ .program = "broken", .entry = "broken", .global = { 1 } };
     for (int round = 0; round < 2; round++) {
-        FAILS(la__launch(dev, &what, args, 1), LA_EDEVICE, "program 'broken', wanted for kernel 'broken', does not build on");
+        FAILS(la__launch(dev, &what, args, 1), LA_EDEVICE,
+              "program 'broken', wanted for kernel 'broken', does not build on");
         assert_non_null(strstr(la_error(), "undeclared_thing"));
     }
     OK(run_iota(dev, b, 3, NULL)); /* the device goes on */
@@ -554,7 +562,8 @@ static void clblast_multiplies(void **state)
             for (int j = 0; j < N; j++) {
                 double sum = 0.0;
                 for (int k = 0; k < K; k++)
-                    sum += (double)a[AT + (t & 1 ? k * M + i : i * K + k)] * (double)b[AT + (t & 2 ? j * K + k : k * N + j)];
+                    sum += (double)a[AT + (t & 1 ? k * M + i : i * K + k)] *
+                           (double)b[AT + (t & 2 ? j * K + k : k * N + j)];
                 assert_true(fabs((double)c[AT + i * N + j] - sum) < 1e-5);
             }
     }

@@ -32,7 +32,8 @@ static void put_file(const char *name, const char *text)
 static void put_kernel(int value)
 {
     char text[200];
-    snprintf(text, sizeof text, "#include \"common.clh\"\nkernel void one(global int *out) { out[get_global_id(0)] = %d; }\n", value);
+    snprintf(text, sizeof text,
+             "#include \"common.clh\"\nkernel void one(global int *out) { out[get_global_id(0)] = %d; }\n", value);
     put_file("one.cl", text);
 }
 
@@ -175,17 +176,18 @@ static void broken_entry_is_replaced(void **state)
         broken[bytes] = 0;
         switch (way) {
         case 0: n = 0; break;
-        case 1: n = 20; break;            /* within the header */
-        case 2: n = bytes / 2; break;     /* cut short */
-        case 3: n = bytes + 1; break;     /* something behind */
-        case 4: broken[0] ^= 1; break;    /* another format */
-        default: broken[bytes - 1] ^= 1;  /* one bit of the binary */
+        case 1: n = 20; break;           /* within the header */
+        case 2: n = bytes / 2; break;    /* cut short */
+        case 3: n = bytes + 1; break;    /* something behind */
+        case 4: broken[0] ^= 1; break;   /* another format */
+        default: broken[bytes - 1] ^= 1; /* one bit of the binary */
         }
         OK(la__write_file(path, broken, n));
         free(broken);
         assert_int_equal(run_kernel(NULL), 11);
         OK(la__read_file(&again, &later, path));
-        uint64_t length; /* a driver may write its binary otherwise each time: compare magic and key, check the length */
+        uint64_t
+            length; /* a driver may write its binary otherwise each time: compare magic and key, check the length */
         assert_true(later > 48);
         assert_memory_equal(again, whole, 32);
         memcpy(&length, (char *)again + 32, sizeof length);
