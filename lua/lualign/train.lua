@@ -54,6 +54,7 @@ local function save_checkpoint(o, state)
     kind = "lualign training checkpoint", step = tostring(state.step), seed = tostring(o.seed),
     batch = tostring(o.batch), device_seed = tostring(seed), device_counter = tostring(counter),
     best = state.best and string.format("%.17g", state.best) or "",
+    config = o.model.config and la.io.json_encode(o.model.config) or nil,
   }
   la.io.save_safetensors(o.out .. "/last.safetensors", list, metadata)
 end
