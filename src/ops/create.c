@@ -3,18 +3,13 @@
  * create.c -- zeros, ones, full, arange, linspace, eye: tensors that follow a rule.
  */
 #include <math.h>
-#include <string.h>
 
 #include "ops/op.h"
 
-#define SHAPE                                                                                       \
-    {                                                                                               \
-        LA_P_INTS, "shape", NULL, "sizes of the dimensions, as a list or one after the other", NULL \
-    }
-#define DTYPE                                                                  \
-    {                                                                          \
-        LA_P_CHOICE, "dtype", "float32", "element type", "float32|int32|uint8" \
-    }
+/* clang-format off */
+#define SHAPE { LA_P_INTS, "shape", NULL, "sizes of the dimensions, as a list or one after the other", NULL }
+#define DTYPE { LA_P_CHOICE, "dtype", "float32", "element type", "float32|int32|uint8" }
+/* clang-format on */
 
 static const la_param shape_params[] = { SHAPE, DTYPE, { LA_P_END, NULL, NULL, NULL, NULL } };
 
@@ -75,13 +70,18 @@ const la_op la_op_full = {
 
 /* ---- ramps ---- */
 
+/* The first `half` elements are counted from start, the others from stop; the one in the middle lies between the two.
+ */
 static int ramp(la_tensor *out, double start, double stop, double step, int64_t half)
 {
     const int64_t n = out->dim[0];
+    const double middle = n == 1 ? start : (start + stop) / 2;
     return la__launch(
         out->storage->dev,
         &(la_launch){ .program = "create", .entry = "ramp", .global = { (size_t)n }, .bytes = 4.0 * (double)n },
-        (la_karg[]){ LA_T(out), LA_INT(n), LA_INT(half), LA_FLOAT(start), LA_FLOAT(stop), LA_FLOAT(step) }, 6);
+        (la_karg[]){ LA_T(out), LA_INT(n), LA_INT(half), LA_FLOAT(start), LA_FLOAT(middle), LA_FLOAT(stop),
+                     LA_FLOAT(step) },
+        7);
 }
 
 static int whole_ramp(la_tensor *out, double start, double step)
@@ -156,7 +156,7 @@ static int linspace_forward(la_call *c)
     const int64_t n = c->arg[2].ints[0];
 
     LA_TRY(la__out(c, 0, LA_F32, 1, &n));
-    LA_TRY(ramp(c->out[0], start, stop, n > 1 ? (stop - start) / (double)(n - 1) : 0, (n + 1) / 2));
+    LA_TRY(ramp(c->out[0], start, stop, n > 1 ? (stop - start) / (double)(n - 1) : 0, n / 2));
 done:
     return err;
 }
