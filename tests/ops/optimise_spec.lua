@@ -159,8 +159,8 @@ describe("optimisers", function()
   it("refuse what does not fit", function()
     la.scope(function()
       local w <const>, g <const>, z <const> = la.zeros(2, 3), la.zeros(2, 3), la.zeros(2, 3)
-      refused("grad must be float32 of the parameter's shape (2, 3), got float32 (3)", la.sgd_step_, w, la.zeros(3), nil,
-        { lr = 1 })
+      refused("grad must be float32 of the parameter's shape (2, 3), got float32 (3)", la.sgd_step_, w, la.zeros(3),
+        nil, { lr = 1 })
       refused("lr is missing", la.sgd_step_, w, g)
       refused("lr must not be negative, got -1", la.sgd_step_, w, g, nil, { lr = -1 })
       refused("buffer is missing, and momentum is 0.9", la.sgd_step_, w, g, nil, { lr = 1, momentum = 0.9 })
