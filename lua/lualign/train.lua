@@ -149,6 +149,7 @@ function Report:fetch()
   return count > 0 and total / count or nil
 end
 
+--- Writes the losses gathered since the last line to the log and the terminal.
 function Report:line(o, step, epoch)
   local loss <const> = self:fetch()
   if not loss then
@@ -164,6 +165,7 @@ function Report:line(o, step, epoch)
   io.stderr:write(self.redraw and "\r" .. text .. "\27[K" or text .. "\n")
 end
 
+--- Ends the terminal's line and closes the log.
 function Report:close()
   if self.redraw then
     io.stderr:write("\n")

@@ -5,8 +5,8 @@
 --
 --   each op: a brief, an example that parses and calls it, a text for every parameter, a spec that calls it, with a
 --            gradcheck if the op has gradients
---   each public function of a Lua module (those of the table that it returns): a comment above it
---   each script of scripts/: a usage text in its first comment
+--   each public function and method of a Lua module: a comment above it
+--   each script of scripts/: a usage text
 --   each code block of a page that names a file: the same as the file, or a part of it
 
 local la <const> = require "lualign"
@@ -103,42 +103,34 @@ end
 
 -- ---- Lua modules ----
 
--- Calls visit(path, line number, "." or ":", name, whether a comment is above it) for each public function: those
--- written `function Table.name` or `function Table:name` in column 1; names that start with an underscore are private.
-local function each_function(visit)
-  for _, path in ipairs(files_below("lua", "%.lua$")) do
-    local previous, number = "", 0
-    for line in (read(path) .. "\n"):gmatch "(.-)\n" do
-      number = number + 1
-      local separator <const>, name <const> = line:match "^function [%w_.]-([.:])(%a[%w_]*)%s*%("
-      if name then
-        visit(path, number, separator, name, previous:find "^%s*%-%-" ~= nil)
-      end
-      previous = line
+-- What every class of its kind has, explained once: modules (lua/lualign/nn/module.lua), data sets (data/init.lua).
+local interface <const> = {
+  init = true, forward = true, extra = true, length = true, batch = true, prefetch = true,
+}
+
+-- Public are methods, and functions of the table that the file returns; names that start with an underscore are not.
+for _, path in ipairs(files_below("lua", "%.lua$")) do
+  local text <const> = read(path)
+  local returned <const> = text:match "\nreturn setmetatable%(([%w_]+)" or text:match "\nreturn ([%w_]+)%s*$"
+  local previous, number = "", 0
+  for line in (text .. "\n"):gmatch "(.-)\n" do
+    number = number + 1
+    local owner <const>, separator <const>, name <const> = line:match "^function ([%w_.]-)([.:])(%a[%w_]*)%s*%("
+    local public <const> = separator == ":" and not interface[name] or separator == "." and owner == returned
+    if public and not previous:find "^%s*%-%-" then
+      complain("%s:%d: %s has no comment above it", path, number, name)
     end
+    previous = line
   end
 end
-
--- A method that one class explains (module:forward, dataset:batch) need not be explained again in others.
-local explained <const> = {}
-each_function(function(_, _, separator, name, comment)
-  if separator == ":" and comment then
-    explained[name] = true
-  end
-end)
-each_function(function(path, number, separator, name, comment)
-  if not comment and not (separator == ":" and explained[name]) then
-    complain("%s:%d: %s has no comment above it", path, number, name)
-  end
-end)
 
 -- ---- scripts ----
 
 for _, path in ipairs(files_below("scripts", "%.lua$")) do
   local name <const> = path:match "^scripts/([%w_]+)%.lua$"
   local head <const> = name and read(path):sub(1, 2000)
-  if head and not head:find("lualign " .. name, 1, true) then
-    complain("%s: its first comment does not show `lualign %s ...`", path, name)
+  if head and not head:find('cli.parser("' .. name .. '", "', 1, true) then
+    complain("%s: has no usage text: cli.parser(\"%s\", \"...\")", path, name)
   end
 end
 

@@ -17,6 +17,7 @@ local function key_of(indices)
   return table.concat(indices, ",")
 end
 
+--- Queues the pictures of a batch for decoding; rng(i) gives the generator of sample i.
 function Decoder:submit(indices, rng)
   local count = 0
   for _, i in ipairs(indices) do

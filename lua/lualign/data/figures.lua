@@ -139,6 +139,7 @@ function Pairs:batch(indices, rng)
   return { source = stack(a), target = stack(b) }
 end
 
+--- A data set of pairs: two instances of one category each. spread scales how much poses differ.
 function figures.pairs(given)
   local o <const> = options.check("figures.pairs", given, { count = 1000, seed = 1, size = 240, spread = 1 })
   return setmetatable({ count = o.count, seed = o.seed, size = o.size, spread = o.spread }, Pairs)
@@ -165,6 +166,7 @@ function Singles:batch(indices, rng)
   return { source = source, target = target, theta = theta }
 end
 
+--- A data set of single figures warped by random transformations of `model`, which are the labels.
 function figures.singles(given)
   local o <const> = options.check("figures.singles", given, {
     count = 1000, seed = 1, size = 240, canvas = 320, model = "affine", style = "weakalign",

@@ -81,6 +81,7 @@ local function window(path, rng, sizes)
   return { top = top, bottom = bottom, left = left, right = right }
 end
 
+--- What must be decoded for sample i, source and target: paths with crop, flip and size.
 function Pairs:jobs(i, rng)
   local item <const> = self.items[i]
   local how <const> = AUGMENT[self.augment]

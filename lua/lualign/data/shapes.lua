@@ -37,6 +37,7 @@ local function part(points, colour, shade)
   return { points = points, colour = colour, shade = shade or 1 }
 end
 
+--- A car from the side. Like all of these: draws an instance's proportions from r, returns its parts and keypoints.
 function shapes.vehicle(r)
   local long <const> = between(r, 0.8, 1)
   local sill <const>, waist <const> = between(r, 0.28, 0.36), between(r, -0.1, 0.02)
@@ -67,6 +68,7 @@ function shapes.vehicle(r)
   }
 end
 
+--- A four-legged animal from the side.
 function shapes.animal(r)
   local rx <const>, ry <const> = between(r, 0.48, 0.62), between(r, 0.2, 0.3)
   local head <const> = between(r, 0.15, 0.21)
@@ -100,6 +102,7 @@ function shapes.animal(r)
   }
 end
 
+--- A bottle with a label.
 function shapes.bottle(r)
   local w <const>, neck <const> = between(r, 0.22, 0.36), between(r, 0.07, 0.11)
   local base <const>, shoulder <const> = between(r, 0.8, 0.95), between(r, -0.3, 0.0)
@@ -120,6 +123,7 @@ function shapes.bottle(r)
   }
 end
 
+--- A bird from the side.
 function shapes.bird(r)
   local rx <const>, ry <const> = between(r, 0.38, 0.5), between(r, 0.24, 0.33)
   local tilt <const> = between(r, -0.35, -0.1)
@@ -150,6 +154,7 @@ function shapes.bird(r)
   }
 end
 
+--- A face from the front.
 function shapes.face(r)
   local rx <const>, ry <const> = between(r, 0.5, 0.65), between(r, 0.7, 0.85)
   local ex <const>, ey <const> = between(r, 0.2, 0.28), between(r, -0.22, -0.08)

@@ -247,6 +247,7 @@ function Module:train(on)
   return self
 end
 
+--- Switches the module and all below it to evaluation. Returns the module.
 function Module:eval()
   return self:train(false)
 end
