@@ -1,0 +1,279 @@
+// conv2d_sweep.cl -- the sweep: what convolution and its data gradient have in common, and the fast forms of it.
+//
+//   y[p * ys + yo] = bias + sum_{i < th, j < tw} W[i, j] x[p * s + o + i * d]        (per direction; outside x is zero)
+//
+// A grid of positions p = (n, ph, pw) sweeps over a source map x in steps of s, meets th x tw taps d apart and writes
+// to every ys-th pixel of y. Forward: s = stride, o = -padding, d = dilation, ys = 1. Data gradient: the roles of x and
+// y change, d is negative, and each residue of the pixels modulo the stride is a sweep of its own with its own taps and
+// ys = stride: a gather, nothing is added to memory twice.
+//
+// Builds: -DMR -DNR the register tile of CPUs, -DGPU the local-memory tile of GPUs, -DV depthwise, V channels at once.
+#include "common.clh"
+
+#define UNROLL _Pragma("unroll")
+
+// The same as la_sweep and la_taps of src/ops/conv2d.h.
+typedef struct {
+    int rows, ph, pw;                   // positions in all, and per image
+    int h, w, pitch, run;               // source: pixels, floats from pixel to pixel, floats read per tap
+    int th, tw, sh, sw, oh, ow, dh, dw; // taps; steps of positions, first tap, steps of taps, in source pixels
+    int yh, yw, ysh, ysw, yoh, yow;     // destination: pixels, step and offset of positions in it
+    int ypitch, cols;                   // floats from pixel to pixel, floats written per group
+    int panels_first;                   // which the first dimension of the grid sweeps: positions (0) or panels (1)
+} sweep;
+
+// Where the weight of (group, column, tap, run) lies: start + g sg + n sn + i si + j sj + c sc.
+typedef struct {
+    int start, sg, sn, si, sj, sc;
+    int biased;
+} taps;
+
+#ifdef MR
+#define NV (NR / 16)
+
+// Into panels of NR columns: packed[g][panel][i][j][c][NR], then the bias of every panel, then a row of zeros that
+// stands for pixels outside x. One row of NR per work-item.
+__kernel void conv2d_pack(__global float *packed, __global const float *w, __global const float *bias, const sweep s,
+                          const taps f)
+{
+    const int k = (int)get_global_id(0), panel = (int)get_global_id(1), g = (int)get_global_id(2);
+    const int panels = (int)get_global_size(1), groups = (int)get_global_size(2), depth = s.th * s.tw * s.run;
+    const int zeros = (s.run + NR - 1) / NR;
+    if (k > depth + zeros || (k > depth && panel + g > 0))
+        return;
+    const int all = groups * panels, columns = k > depth ? 0 : min(NR, s.cols - panel * NR);
+    const size_t row = k < depth    ? (size_t)(g * panels + panel) * depth + k
+                       : k == depth ? (size_t)all * depth + g * panels + panel
+                                    : (size_t)all * (depth + 1) + (k - depth - 1);
+    __global float *to = packed + row * NR;
+    if (k < depth) {
+        const int t = k / s.run, c = k - t * s.run, i = t / s.tw, j = t - i * s.tw;
+        w += f.start + g * f.sg + panel * NR * f.sn + i * f.si + j * f.sj + c * f.sc;
+        for (int n = 0; n < columns; n++)
+            to[n] = w[n * f.sn];
+    } else {
+        for (int n = 0; n < columns; n++)
+            to[n] = f.biased ? bias[g * s.cols + panel * NR + n] : 0.0f;
+    }
+    for (int n = columns; n < NR; n++)
+        to[n] = 0.0f;
+}
+
+// One work-item: MR consecutive positions, NR columns. A row of x is read where it lies and broadcast.
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_sweep_cpu(__global float *restrict y,
+                                                                              __global const float *restrict x,
+                                                                              __global const float *restrict packed,
+                                                                              const sweep s)
+{
+    const int m0 = (int)get_global_id(s.panels_first) * MR, panel = (int)get_global_id(1 - s.panels_first);
+    const int panels = (int)get_global_size(1 - s.panels_first), g = (int)get_global_id(2);
+    const int all = panels * (int)get_global_size(2), depth = s.th * s.tw * s.run;
+    __global const float *b = packed + (size_t)(g * panels + panel) * depth * NR;
+    __global const float *bias = packed + ((size_t)all * depth + g * panels + panel) * NR;
+    __global const float *zero = packed + (size_t)all * (depth + 1) * NR;
+    float16 acc[MR][NV];
+    int row[MR], column[MR], from[MR], into[MR];
+
+    int n = m0 / (s.ph * s.pw), ph = (m0 - n * s.ph * s.pw) / s.pw, pw = m0 - (n * s.ph + ph) * s.pw;
+    UNROLL for (int r = 0; r < MR; r++)
+    {
+        row[r] = m0 + r < s.rows ? ph * s.sh + s.oh : INT_MIN / 2;
+        column[r] = pw * s.sw + s.ow;
+        from[r] = ((n * s.h + ph * s.sh + s.oh) * s.w + column[r]) * s.pitch + g * s.run;
+        into[r] = ((n * s.yh + ph * s.ysh + s.yoh) * s.yw + pw * s.ysw + s.yow) * s.ypitch + g * s.cols + panel * NR;
+        const int end_of_row = ++pw == s.pw;
+        pw = end_of_row ? 0 : pw;
+        ph += end_of_row;
+        const int end_of_image = ph == s.ph;
+        ph = end_of_image ? 0 : ph;
+        n += end_of_image;
+        UNROLL for (int v = 0; v < NV; v++) acc[r][v] = vload16(v, bias);
+    }
+    for (int i = 0; i < s.th; i++)
+        for (int j = 0; j < s.tw; j++) {
+            __global const float *a[MR];
+            UNROLL for (int r = 0; r < MR; r++)
+            {
+                const bool inside = (uint)(row[r] + i * s.dh) < (uint)s.h && (uint)(column[r] + j * s.dw) < (uint)s.w;
+                a[r] = inside ? x + (from[r] + (i * s.dh * s.w + j * s.dw) * s.pitch) : zero;
+            }
+            for (int c = 0; c < s.run; c++, b += NR) {
+                float16 bv[NV];
+                UNROLL for (int v = 0; v < NV; v++) bv[v] = vload16(v, b);
+                UNROLL for (int r = 0; r < MR; r++)
+                {
+                    const float16 av = (float16)(a[r][c]);
+                    UNROLL for (int v = 0; v < NV; v++) acc[r][v] = fma(av, bv[v], acc[r][v]);
+                }
+            }
+        }
+    const int rows = min(MR, s.rows - m0), columns = min(NR, s.cols - panel * NR);
+    if (rows == MR && columns == NR) {
+        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], v, y + into[r]);
+    } else {
+        float edge[MR * NR];
+        int place[MR];
+        UNROLL for (int r = 0; r < MR; r++)
+        {
+            place[r] = into[r];
+            UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], v, edge + r * NR);
+        }
+        for (int r = 0; r < rows; r++)
+            for (int k = 0; k < columns; k++)
+                y[place[r] + k] = edge[r * NR + k];
+    }
+}
+#endif
+
+// x (n, h, w, c) with zeros around it: out (n, oh, ow, c). One row of out per work-item.
+__kernel void conv2d_pad(__global float *out, __global const float *x, int n, int h, int w, int c, int oh, int ow,
+                         int top, int left)
+{
+    const int row = (int)get_global_id(0), image = row / oh, i = row - image * oh - top;
+    if (row >= n * oh)
+        return;
+    const bool inside = i >= 0 && i < h;
+    const int before = min(left, ow) * c, middle = min(w, ow - min(left, ow)) * c;
+    __global float *to = out + row * ow * c;
+    __global const float *from = x + (inside ? (image * h + i) * w * c : 0);
+    for (int k = 0; k < before; k++)
+        to[k] = 0.0f;
+    for (int k = 0; k < middle; k++)
+        to[before + k] = inside ? from[k] : 0.0f;
+    for (int k = before + middle; k < ow * c; k++)
+        to[k] = 0.0f;
+}
+
+#ifdef GPU
+#define SIDE 16 // of the work-group, and depth of a slice
+#define TILE 64
+#define PITCH (TILE + 1)
+
+// A work-group makes 64 positions x 64 columns; see matmul_gpu.cl. Weights are read where they lie.
+__kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void conv2d_sweep_gpu(__global float *y,
+                                                                                    __global const float *x,
+                                                                                    __global const float *w,
+                                                                                    __global const float *bias,
+                                                                                    const sweep s, const taps f)
+{
+    __local float as[SIDE * PITCH], bs[SIDE * PITCH];
+    const int lx = (int)get_local_id(0), ly = (int)get_local_id(1), id = ly * SIDE + lx;
+    const int n0 = (int)get_group_id(0) * TILE, m0 = (int)get_group_id(1) * TILE, g = (int)get_group_id(2);
+    const int depth = s.th * s.tw * s.run;
+    int row[4], column[4], from[4];
+    float acc[4][4];
+
+    UNROLL for (int t = 0; t < 4; t++)
+    { // the positions whose source pixels this work-item loads
+        const int m = m0 + id / SIDE + SIDE * t, n = m / (s.ph * s.pw), p = m - n * s.ph * s.pw;
+        row[t] = m < s.rows ? p / s.pw * s.sh + s.oh : INT_MIN / 2;
+        column[t] = p % s.pw * s.sw + s.ow;
+        from[t] = ((n * s.h + p / s.pw * s.sh + s.oh) * s.w + column[t]) * s.pitch + g * s.run;
+    }
+    UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++)
+    {
+        const int n = n0 + lx + SIDE * j;
+        acc[i][j] = f.biased && n < s.cols ? bias[g * s.cols + n] : 0.0f;
+    }
+    w += f.start + g * f.sg;
+    for (int k0 = 0; k0 < depth; k0 += SIDE) {
+        const int ka = k0 + id % SIDE, ta = ka / s.run, ia = ta / s.tw, ja = ta - ia * s.tw;
+        for (int t = 0; t < 4; t++) {
+            const bool inside = ka < depth && (uint)(row[t] + ia * s.dh) < (uint)s.h &&
+                                (uint)(column[t] + ja * s.dw) < (uint)s.w;
+            as[id % SIDE * PITCH + id / SIDE + SIDE * t] =
+                inside ? x[from[t] + (ia * s.dh * s.w + ja * s.dw) * s.pitch + ka - ta * s.run] : 0.0f;
+            // neighbours load along whichever direction lies in consecutive addresses
+            const int deep = f.sc == 1 ? id % SIDE : id / TILE + 4 * t,
+                      wide = f.sc == 1 ? id / SIDE + SIDE * t : id % TILE;
+            const int kb = k0 + deep, tb = kb / s.run, ib = tb / s.tw, jb = tb - ib * s.tw;
+            bs[deep * PITCH + wide] = kb < depth && n0 + wide < s.cols
+                                          ? w[(n0 + wide) * f.sn + ib * f.si + jb * f.sj + (kb - tb * s.run) * f.sc]
+                                          : 0.0f;
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+        UNROLL for (int k = 0; k < SIDE; k++)
+        {
+            float av[4], bv[4];
+            UNROLL for (int t = 0; t < 4; t++)
+            {
+                av[t] = as[k * PITCH + ly + SIDE * t];
+                bv[t] = bs[k * PITCH + lx + SIDE * t];
+            }
+            UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++)
+                acc[i][j] = fma(av[i], bv[j], acc[i][j]);
+        }
+        barrier(CLK_LOCAL_MEM_FENCE);
+    }
+    for (int i = 0; i < 4; i++) {
+        const int m = m0 + ly + SIDE * i, n = m / (s.ph * s.pw), p = m - n * s.ph * s.pw;
+        const int into = ((n * s.yh + p / s.pw * s.ysh + s.yoh) * s.yw + p % s.pw * s.ysw + s.yow) * s.ypitch +
+                         g * s.cols;
+        for (int j = 0; j < 4; j++)
+            if (m < s.rows && n0 + lx + SIDE * j < s.cols)
+                y[into + n0 + lx + SIDE * j] = acc[i][j];
+    }
+}
+#endif
+
+#ifdef V
+#define SPAN 8
+
+// Depthwise weights as packed[i][j][channel], then the bias. One weight per work-item.
+__kernel void conv2d_pack_depthwise(__global float *packed, __global const float *w, __global const float *bias,
+                                    const sweep s, const taps f)
+{
+    const int at = (int)get_global_id(0), c = at % s.pitch, t = at / s.pitch;
+    if (t > s.th * s.tw)
+        return;
+    packed[at] = t == s.th * s.tw ? (f.biased ? bias[c] : 0.0f)
+                                  : w[f.start + c * f.sg + t / s.tw * f.si + t % s.tw * f.sj];
+}
+
+// One work-item: V channels of positions along a row, SPAN of them at a time so that a weight is read once for all. The
+// last block of channels overlaps the one before it and writes only what is its own.
+__kernel void conv2d_sweep_depthwise(__global float *y, __global const float *x, __global const float *packed,
+                                     const sweep s)
+{
+    const int block = (int)get_global_id(0), line = (int)get_global_id(1), n = line / s.ph, ph = line - n * s.ph;
+    if (block * V >= s.pitch)
+        return;
+    const int c0 = min(block * V, s.pitch - V), own = block * V - c0;
+    __global float *to = y + ((n * s.yh + ph * s.ysh + s.yoh) * s.yw + s.yow) * s.pitch + c0;
+    const VEC(V) bias = VLOAD(V)(0, packed + s.th * s.tw * s.pitch + c0);
+
+    for (int p0 = (int)get_global_id(2) * SPAN; p0 < s.pw; p0 += (int)get_global_size(2) * SPAN) {
+        VEC(V) acc[SPAN];
+        UNROLL for (int q = 0; q < SPAN; q++) acc[q] = bias;
+        for (int i = 0; i < s.th; i++) {
+            const int row = ph * s.sh + s.oh + i * s.dh;
+            if (row < 0 || row >= s.h)
+                continue;
+            __global const float *from = x + (n * s.h + row) * s.w * s.pitch + c0;
+            for (int j = 0; j < s.tw; j++) {
+                const VEC(V) wv = VLOAD(V)(0, packed + (i * s.tw + j) * s.pitch + c0);
+                const int column = p0 * s.sw + s.ow + j * s.dw;
+                if (column >= 0 && column + (SPAN - 1) * s.sw < s.w) {
+                    UNROLL for (int q = 0; q < SPAN; q++)
+                        acc[q] = fma(VLOAD(V)(0, from + (column + q * s.sw) * s.pitch), wv, acc[q]);
+                } else {
+                    UNROLL for (int q = 0; q < SPAN; q++) if ((uint)(column + q * s.sw) < (uint)s.w)
+                        acc[q] = fma(VLOAD(V)(0, from + (column + q * s.sw) * s.pitch), wv, acc[q]);
+                }
+            }
+        }
+        UNROLL for (int q = 0; q < SPAN; q++) if (p0 + q < s.pw)
+        {
+            __global float *pixel = to + (p0 + q) * s.ysw * s.pitch;
+            if (own == 0) {
+                VSTORE(V)(acc[q], 0, pixel);
+            } else {
+                float lanes[V];
+                VSTORE(V)(acc[q], 0, lanes);
+                for (int k = own; k < V; k++)
+                    pixel[k] = lanes[k];
+            }
+        }
+    }
+}
+#endif

@@ -1,0 +1,103 @@
+// matmul_cpu.cl -- products of matrices on CPUs: one work-item is one register tile of MR rows and NR columns.
+//
+// Rows of a are read where they lie and broadcast; b is packed into panels of NR columns,
+//   packed[z][j / NR][p][j % NR]   and behind all panels the bias, padded to whole panels
+// so that the innermost loop reads both from consecutive addresses. -DMR and -DNR choose the tile: MR NR / 16 sums must
+// fit the vector registers. No local memory, no barriers, work-groups of one.
+#include "common.clh"
+
+#define NV (NR / 16)
+#define UNROLL _Pragma("unroll")
+
+typedef struct {
+    int m, n, k;
+    int az, ai;       // strides of a: batch, row; its columns are next to each other
+    int cz;           // batch stride of c
+    int bz;           // panels from one packed matrix to the next: 0 when all use the same
+    int panels;       // of one matrix
+    int bias;         // where the bias starts, in panels' floats: matrices * panels * k * NR
+    int panels_first; // which of them the first dimension of the grid takes: tiles of rows (0) or panels (1)
+} product;
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_fwd_cpu(__global float *restrict c,
+                                                                            __global const float *restrict a,
+                                                                            __global const float *restrict packed,
+                                                                            const product s)
+{
+    const int i0 = (int)get_global_id(s.panels_first) * MR, panel = (int)get_global_id(1 - s.panels_first);
+    const int z = (int)get_global_id(2);
+    __global const float *b = packed + (size_t)(z * s.bz + panel) * s.k * NR;
+    __global const float *bias = packed + (size_t)s.bias + panel * NR;
+    __global const float *row[MR];
+    float16 acc[MR][NV];
+
+    UNROLL for (int r = 0; r < MR; r++)
+    {
+        row[r] = a + (z * s.az + min(i0 + r, s.m - 1) * s.ai);
+        UNROLL for (int v = 0; v < NV; v++) acc[r][v] = vload16(v, bias);
+    }
+    for (int p = 0; p < s.k; p++, b += NR) {
+        float16 bv[NV];
+        UNROLL for (int v = 0; v < NV; v++) bv[v] = vload16(v, b);
+        UNROLL for (int r = 0; r < MR; r++)
+        {
+            const float16 av = (float16)(row[r][p]);
+            UNROLL for (int v = 0; v < NV; v++) acc[r][v] = fma(av, bv[v], acc[r][v]);
+        }
+    }
+    const int rows = min(MR, s.m - i0), columns = min(NR, s.n - panel * NR);
+    c += z * s.cz + i0 * s.n + panel * NR;
+    if (rows == MR && columns == NR) {
+        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], v, c + r * s.n);
+    } else {
+        float edge[MR * NR];
+        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], v, edge + r * NR);
+        for (int r = 0; r < rows; r++)
+            for (int j = 0; j < columns; j++)
+                c[r * s.n + j] = edge[r * NR + j];
+    }
+}
+
+// b[z, p, j] at z bz + p bp + j bj into panels, one row of a panel per work-item; row k is the bias.
+__kernel void matmul_pack_cpu(__global float *packed, __global const float *b, __global const float *bias, int n, int k,
+                              int bz, int bp, int bj, int biased)
+{
+    const int p = (int)get_global_id(0), panel = (int)get_global_id(1), z = (int)get_global_id(2);
+    const int panels = (int)get_global_size(1), matrices = (int)get_global_size(2);
+    if (p > k || (p == k && z > 0))
+        return;
+    const int columns = min(NR, n - panel * NR);
+    const size_t place = p < k ? ((size_t)(z * panels + panel) * k + p) * NR
+                               : (size_t)matrices * panels * k * NR + panel * NR;
+    __global float *to = packed + place;
+    __global const float *from = p < k ? b + (z * bz + p * bp + panel * NR * bj) : bias + panel * NR;
+    const int step = p < k ? bj : 1;
+    if (p == k && !biased) {
+        for (int j = 0; j < NR; j++)
+            to[j] = 0.0f;
+        return;
+    }
+    if (step == 1 && columns == NR) {
+        UNROLL for (int v = 0; v < NV; v++) vstore16(vload16(v, from), v, to);
+        return;
+    }
+    for (int j = 0; j < columns; j++)
+        to[j] = from[j * step];
+    for (int j = columns; j < NR; j++)
+        to[j] = 0.0f;
+}
+
+// out[z, i, p] = in[z, p, i], out (m, k): a transposed left factor, turned so that its rows can be broadcast. One
+// work-item turns 16 x 16.
+__kernel void matmul_turn_cpu(__global float *out, __global const float *in, int m, int k)
+{
+    const int i0 = 16 * (int)get_global_id(0), p0 = 16 * (int)get_global_id(1), z = (int)get_global_id(2);
+    if (i0 >= m)
+        return;
+    const int rows = min(16, m - i0), columns = min(16, k - p0);
+    out += z * m * k + i0 * k + p0;
+    in += z * m * k + p0 * m + i0;
+    for (int i = 0; i < rows; i++)
+        for (int p = 0; p < columns; p++)
+            out[i * k + p] = in[p * m + i];
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conv2d.h -- what the files of the convolution share.
+ *
+ * conv2d.c checks and chooses; conv2d_sweep.c runs the forward pass and the data gradient, which are the same sweep
+ * over different maps; conv2d_weight.c the weight gradient; conv2d_trial.c tries the variants on a small problem.
+ */
+#ifndef LA_CONV2D_H
+#define LA_CONV2D_H
+
+#include "ops/gemm.h"
+
+#define LA_CEIL(a, b) (((a) + (b)-1) / (b))
+
+/* The same as `shape` in cl/conv2d.cl. x (n, h, w, c), w (o, kh, kw, c / groups), y (n, oh, ow, o). */
+typedef struct la_conv {
+    int32_t n, h, w, c, o, kh, kw, oh, ow;
+    int32_t sh, sw, top, left, dh, dw, groups;
+} la_conv;
+
+/* The same as `sweep` and `taps` in cl/conv2d_sweep.cl, where they are explained. */
+typedef struct la_sweep {
+    int32_t rows, ph, pw;
+    int32_t h, w, pitch, run;
+    int32_t th, tw, sh, sw, oh, ow, dh, dw;
+    int32_t yh, yw, ysh, ysw, yoh, yow;
+    int32_t ypitch, cols;
+    int32_t panels_first;
+} la_sweep;
+
+typedef struct la_taps {
+    int32_t start, sg, sn, si, sj, sc;
+    int32_t biased;
+} la_taps;
+
+/* The same as `span` in cl/conv2d_weight.cl. */
+typedef struct la_span {
+    int32_t rows, yh, yw;
+    int32_t h, w, pitch, cols;
+    int32_t th, tw, sh, sw, oh, ow, dh, dw;
+    int32_t ypitch, ycols;
+    int32_t pieces, piece, gap;
+    int32_t split;
+    int32_t tiles, panels;
+} la_span;
+
+/* The kernels for one pass over one convolution. */
+typedef struct la_conv_plan {
+    la_method method;
+    bool depthwise;      /* with method LA_CPU or LA_GPU: the kernels for one channel per group */
+    const la_tile *tile; /* with method LA_CPU */
+    const char *options; /* how the program of the variant is built */
+} la_conv_plan;
+
+/* Which kernels suit the convolution, untried: for a product of so many rows (0: plenty) and columns. */
+la_conv_plan la__conv_plan(la_device *dev, const la_conv *s, la_method wish, int64_t rows, int64_t columns);
+
+/* The same for a pass, tried: the plain kernels where a variant does not compute what it should. */
+la_conv_plan la__conv_plan_sweep(la_device *dev, const la_conv *s, la_method wish, bool data_gradient);
+la_conv_plan la__conv_plan_weight(la_device *dev, const la_conv *s, la_method wish);
+
+/* The three passes on dense buffers; bias may be NULL. */
+int la__conv_forward(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *y, const la_tensor *x,
+                     const la_tensor *w, const la_tensor *bias);
+int la__conv_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dx, const la_tensor *dy,
+                        const la_tensor *w);
+int la__conv_backward_weight(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dw,
+                             const la_tensor *dy, const la_tensor *x);
+
+/* Channels narrow enough that a row of the kernel (kw x c floats, next to each other in a padded x) is better taken as
+ * one tap: the first layer of a network. */
+bool la__conv_merges_rows(const la_conv *s);
+
+/* x with its padding written out, (n, h + top + bottom, w + left + right, c) as far as the kernel reaches; sets *s to
+ * the convolution of that. */
+int la__conv_pad(la_buffer **out, la_conv *s, la_device *dev, const la_tensor *x);
+
+/* Trials of a plan's program: la_trial with a la_conv_plan. */
+int la__conv_trial_sweep(bool *good, la_device *dev, const void *plan);
+int la__conv_trial_weight(bool *good, la_device *dev, const void *plan);
+
+double la__conv_flops(const la_conv *s);
+
+/* Bytes of x, y and the weights: what has to move at least. */
+double la__conv_bytes(const la_conv *s);
+
+#endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conv2d_sweep.c -- the forward pass and the data gradient as sweeps (cl/conv2d_sweep.cl).
+ */
+#include "ops/conv2d.h"
+
+/* One sweep with its weights; `flops` for the profile. */
+typedef struct sweep_job {
+    la_sweep sweep;
+    la_taps taps;
+    int32_t groups;
+    double flops, bytes;
+} sweep_job;
+
+/* ---- from convolutions to sweeps ---- */
+
+static sweep_job forward_job(const la_conv *s)
+{
+    const int32_t cg = s->c / s->groups, og = s->o / s->groups;
+    return (sweep_job){
+        .sweep = { .rows = s->n * s->oh * s->ow,
+                   .ph = s->oh,
+                   .pw = s->ow,
+                   .h = s->h,
+                   .w = s->w,
+                   .pitch = s->c,
+                   .run = cg,
+                   .th = s->kh,
+                   .tw = s->kw,
+                   .sh = s->sh,
+                   .sw = s->sw,
+                   .oh = -s->top,
+                   .ow = -s->left,
+                   .dh = s->dh,
+                   .dw = s->dw,
+                   .yh = s->oh,
+                   .yw = s->ow,
+                   .ysh = 1,
+                   .ysw = 1,
+                   .ypitch = s->o,
+                   .cols = og },
+        .taps = { .sg = og * s->kh * s->kw * cg, .sn = s->kh * s->kw * cg, .si = s->kw * cg, .sj = cg, .sc = 1 },
+        .groups = s->groups,
+        .flops = la__conv_flops(s),
+        .bytes = la__conv_bytes(s)
+    };
+}
+
+static int32_t gcd(int32_t a, int32_t b)
+{
+    return b ? gcd(b, a % b) : a;
+}
+
+/* One direction of the data gradient for pixels r, r + stride, ...: which taps k reach them, k = first + t step, and
+ * where in y, offset - t advance from the pixel's number among its kind. */
+typedef struct residue {
+    int32_t positions, taps, first, step, offset, advance;
+} residue;
+
+static residue residue_of(int32_t r, int32_t size, int32_t kernel, int32_t stride, int32_t pad, int32_t dilation)
+{
+    const int32_t common = gcd(stride, dilation);
+    residue e = { .positions = LA_CEIL(size - r, stride), .step = stride / common, .advance = dilation / common };
+    while (e.first < e.step && e.first < kernel && (r + pad - e.first * dilation) % stride != 0)
+        e.first++;
+    if (e.first < e.step && e.first < kernel) {
+        e.taps = LA_CEIL(kernel - e.first, e.step);
+        e.offset = (r + pad - e.first * dilation) / stride;
+    }
+    return e;
+}
+
+static sweep_job gradient_job(const la_conv *s, const residue *row, const residue *column, int32_t r, int32_t c)
+{
+    const int32_t cg = s->c / s->groups, og = s->o / s->groups, plane = s->kh * s->kw * cg;
+    sweep_job j = { .sweep = { .rows = s->n * row->positions * column->positions,
+                               .ph = row->positions,
+                               .pw = column->positions,
+                               .h = s->oh,
+                               .w = s->ow,
+                               .pitch = s->o,
+                               .run = og,
+                               .th = row->taps,
+                               .tw = column->taps,
+                               .sh = 1,
+                               .sw = 1,
+                               .oh = row->offset,
+                               .ow = column->offset,
+                               .dh = -row->advance,
+                               .dw = -column->advance,
+                               .yh = s->h,
+                               .yw = s->w,
+                               .ysh = s->sh,
+                               .ysw = s->sw,
+                               .yoh = r,
+                               .yow = c,
+                               .ypitch = s->c,
+                               .cols = cg },
+                    .taps = { .start = row->first * s->kw * cg + column->first * cg,
+                              .sg = og * plane,
+                              .sn = 1,
+                              .si = row->step * s->kw * cg,
+                              .sj = column->step * cg,
+                              .sc = plane },
+                    .groups = s->groups };
+    j.flops = 2.0 * j.sweep.rows * (double)s->c * og * row->taps * column->taps;
+    j.bytes = 4.0 * (double)j.sweep.rows * (s->c + s->o);
+    return j;
+}
+
+/* ---- running a sweep ---- */
+
+static int sweep_tiles(la_device *dev, sweep_job j, const la_conv_plan *p, const la_buffer *y, const la_buffer *x,
+                       const la_buffer *w, const la_buffer *bias)
+{
+    int err = 0;
+    la_buffer *packed = NULL;
+    const int64_t depth = (int64_t)j.sweep.th * j.sweep.tw * j.sweep.run, panels = LA_CEIL(j.sweep.cols, p->tile->nr);
+    const int64_t zeros = LA_CEIL(j.sweep.run, p->tile->nr), rows = LA_CEIL(j.sweep.rows, p->tile->mr);
+    const int64_t packed_rows = j.groups * panels * (depth + 1) + zeros;
+
+    /* panels that fit the cache together come first, so that pixels of y are written whole */
+    j.sweep.panels_first = panels * depth * p->tile->nr <= 80000;
+    LA_TRY(la__buffer_take(&packed, dev, (size_t)(packed_rows * p->tile->nr) * 4));
+    LA_TRY(la__launch(
+        dev,
+        &(la_launch){ .program = "conv2d_sweep",
+                      .options = p->options,
+                      .entry = "conv2d_pack",
+                      .global = { (size_t)(depth + 1 + zeros), (size_t)panels, (size_t)j.groups },
+                      .bytes = 8.0 * (double)(depth * j.groups * j.sweep.cols) },
+        (la_karg[]){ LA_BUF(packed), LA_BUF(w), LA_BUF(bias ? bias : w), LA_STRUCT(j.sweep), LA_STRUCT(j.taps) }, 5));
+    LA_TRY(la__launch(dev,
+                      &(la_launch){ .program = "conv2d_sweep",
+                                    .options = p->options,
+                                    .entry = "conv2d_sweep_cpu",
+                                    .global = { (size_t)(j.sweep.panels_first ? panels : rows),
+                                                (size_t)(j.sweep.panels_first ? rows : panels), (size_t)j.groups },
+                                    .local = { 1, 1, 1 },
+                                    .flops = j.flops,
+                                    .bytes = j.bytes },
+                      (la_karg[]){ LA_BUF(y), LA_BUF(x), LA_BUF(packed), LA_STRUCT(j.sweep) }, 4));
+done:
+    la__buffer_give(packed);
+    return err;
+}
+
+static int sweep_local_tiles(la_device *dev, const sweep_job *j, const la_conv_plan *p, const la_buffer *y,
+                             const la_buffer *x, const la_buffer *w, const la_buffer *bias)
+{
+    return la__launch(dev,
+                      &(la_launch){ .program = "conv2d_sweep",
+                                    .options = p->options,
+                                    .entry = "conv2d_sweep_gpu",
+                                    .global = { (size_t)LA_CEIL(j->sweep.cols, 64) * 16,
+                                                (size_t)LA_CEIL(j->sweep.rows, 64) * 16, (size_t)j->groups },
+                                    .local = { 16, 16, 1 },
+                                    .flops = j->flops,
+                                    .bytes = j->bytes },
+                      (la_karg[]){ LA_BUF(y), LA_BUF(x), LA_BUF(w), LA_BUF(bias ? bias : w), LA_STRUCT(j->sweep),
+                                   LA_STRUCT(j->taps) },
+                      6);
+}
+
+static int sweep_depthwise(la_device *dev, const sweep_job *j, const la_conv_plan *p, const la_buffer *y,
+                           const la_buffer *x, const la_buffer *w, const la_buffer *bias)
+{
+    int err = 0;
+    la_buffer *packed = NULL;
+    const bool cpu = p->method == LA_CPU;
+    const size_t floats = (size_t)(j->sweep.th * j->sweep.tw + 1) * (size_t)j->sweep.pitch;
+    const int32_t lines = j->sweep.pw > 0 ? j->sweep.rows / j->sweep.pw : 0, lanes = p->tile->nr;
+
+    LA_TRY(la__buffer_take(&packed, dev, floats * 4));
+    LA_TRY(la__launch(
+        dev,
+        &(la_launch){
+            .program = "conv2d_sweep", .options = p->options, .entry = "conv2d_pack_depthwise", .global = { floats } },
+        (la_karg[]){ LA_BUF(packed), LA_BUF(w), LA_BUF(bias ? bias : w), LA_STRUCT(j->sweep), LA_STRUCT(j->taps) }, 5));
+    LA_TRY(la__launch(dev,
+                      &(la_launch){ .program = "conv2d_sweep",
+                                    .options = p->options,
+                                    .entry = "conv2d_sweep_depthwise",
+                                    .global = { (size_t)LA_CEIL(j->sweep.pitch, lanes), (size_t)lines,
+                                                cpu ? 1 : (size_t)LA_CEIL(j->sweep.pw, 8) },
+                                    .local = { cpu ? 1 : 0, 1, 1 },
+                                    .flops = j->flops,
+                                    .bytes = j->bytes },
+                      (la_karg[]){ LA_BUF(y), LA_BUF(x), LA_BUF(packed), LA_STRUCT(j->sweep) }, 4));
+done:
+    la__buffer_give(packed);
+    return err;
+}
+
+static int run(la_device *dev, const sweep_job *j, const la_conv_plan *p, const la_buffer *y, const la_buffer *x,
+               const la_buffer *w, const la_buffer *bias)
+{
+    if (j->sweep.rows == 0)
+        return 0;
+    return p->depthwise          ? sweep_depthwise(dev, j, p, y, x, w, bias)
+           : p->method == LA_CPU ? sweep_tiles(dev, *j, p, y, x, w, bias)
+                                 : sweep_local_tiles(dev, j, p, y, x, w, bias);
+}
+
+/* ---- the passes ---- */
+
+int la__conv_pad(la_buffer **out, la_conv *s, la_device *dev, const la_tensor *x)
+{
+    int err = 0;
+    const int32_t h = s->sh * (s->oh - 1) + s->dh * (s->kh - 1) + 1, w = s->sw * (s->ow - 1) + s->dw * (s->kw - 1) + 1;
+    LA_TRY(la__buffer_take(out, dev, (size_t)s->n * (size_t)h * (size_t)w * (size_t)s->c * 4));
+    LA_TRY(la__launch(dev,
+                      &(la_launch){ .program = "conv2d_sweep",
+                                    .entry = "conv2d_pad",
+                                    .global = { (size_t)s->n * (size_t)h },
+                                    .bytes = 8.0 * (double)s->n * h * w * s->c },
+                      (la_karg[]){ LA_BUF(*out), LA_T(x), LA_INT(s->n), LA_INT(s->h), LA_INT(s->w), LA_INT(s->c),
+                                   LA_INT(h), LA_INT(w), LA_INT(s->top), LA_INT(s->left) },
+                      10));
+    s->h = h;
+    s->w = w;
+    s->top = s->left = 0;
+done:
+    return err;
+}
+
+int la__conv_forward(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *y, const la_tensor *x,
+                     const la_tensor *w, const la_tensor *bias)
+{
+    int err = 0;
+    la_buffer *padded = NULL;
+    la_conv q = *s;
+    const la_buffer *source = x->storage->buffer, *b = bias ? bias->storage->buffer : NULL;
+
+    if (p->method == LA_PLAIN)
+        return la__launch(dev,
+                          &(la_launch){ .program = "conv2d",
+                                        .entry = "conv2d_fwd",
+                                        .global = { (size_t)la_tensor_numel(y) },
+                                        .flops = la__conv_flops(s),
+                                        .bytes = la__conv_bytes(s) },
+                          (la_karg[]){ LA_T(y), LA_T(x), LA_T(w), LA_BUF(b ? b : w->storage->buffer), LA_STRUCT(*s),
+                                       LA_INT(b != NULL) },
+                          6);
+    const bool merge = p->method == LA_CPU && !p->depthwise && la__conv_merges_rows(s) && s->n > 0;
+    if (merge) {
+        LA_TRY(la__conv_pad(&padded, &q, dev, x));
+        source = padded;
+    }
+    sweep_job j = forward_job(&q);
+    j.taps.biased = b != NULL;
+    if (merge) { /* a row of the kernel is one tap */
+        j.sweep.run *= j.sweep.tw;
+        j.sweep.tw = 1;
+    }
+    LA_TRY(run(dev, &j, p, y->storage->buffer, source, w->storage->buffer, b));
+done:
+    la__buffer_give(padded);
+    return err;
+}
+
+/* Pixels of x that no tap reaches: a stride wider than the kernel, or a dilation that shares a factor with it. */
+static bool leaves_gaps(const la_conv *s)
+{
+    for (int32_t r = 0; r < s->sh && r < s->h; r++)
+        if (residue_of(r, s->h, s->kh, s->sh, s->top, s->dh).taps == 0)
+            return true;
+    for (int32_t c = 0; c < s->sw && c < s->w; c++)
+        if (residue_of(c, s->w, s->kw, s->sw, s->left, s->dw).taps == 0)
+            return true;
+    return false;
+}
+
+int la__conv_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dx, const la_tensor *dy,
+                        const la_tensor *w)
+{
+    int err = 0;
+    if (p->method == LA_PLAIN)
+        return la__launch(dev,
+                          &(la_launch){ .program = "conv2d",
+                                        .entry = "conv2d_bwd_x",
+                                        .global = { (size_t)la_tensor_numel(dx) },
+                                        .flops = la__conv_flops(s),
+                                        .bytes = la__conv_bytes(s) },
+                          (la_karg[]){ LA_T(dx), LA_T(dy), LA_T(w), LA_STRUCT(*s) }, 4);
+    if (leaves_gaps(s))
+        LA_TRY(la__fill(dx, 0.0));
+    for (int32_t r = 0; r < s->sh && r < s->h; r++)
+        for (int32_t c = 0; c < s->sw && c < s->w; c++) {
+            const residue row = residue_of(r, s->h, s->kh, s->sh, s->top, s->dh);
+            const residue column = residue_of(c, s->w, s->kw, s->sw, s->left, s->dw);
+            if (row.taps * column.taps == 0)
+                continue;
+            const sweep_job j = gradient_job(s, &row, &column, r, c);
+            LA_TRY(run(dev, &j, p, dx->storage->buffer, dy->storage->buffer, w->storage->buffer, NULL));
+        }
+done:
+    return err;
+}
+
+/* ---- the choice ---- */
+
+la_conv_plan la__conv_plan(la_device *dev, const la_conv *s, la_method wish, int64_t rows, int64_t columns)
+{
+    /* depthwise: so many channels at once */
+    static const la_tile lanes[] = { { 1, 16, "-DV=16" }, { 1, 8, "-DV=8" }, { 1, 4, "-DV=4" } };
+    la_conv_plan p = { .method = la__method(dev, wish), .options = "-DGPU" };
+
+    p.depthwise = p.method != LA_PLAIN && s->groups == s->c && s->o == s->c && s->c >= 4;
+    if (p.depthwise)
+        p.tile = &lanes[p.method == LA_GPU || s->c < 8 ? 2 : s->c < 16 || la__device_float_width(dev) < 16 ? 1 : 0];
+    else if (p.method == LA_CPU)
+        p.tile = la__tile(dev, rows, columns);
+    else if (la__device_max_group(dev) < 256)
+        p.method = LA_PLAIN;
+    if (p.tile)
+        p.options = p.tile->options;
+    return p;
+}
+
+la_conv_plan la__conv_plan_sweep(la_device *dev, const la_conv *s, la_method wish, bool data_gradient)
+{
+    la_conv_plan p = la__conv_plan(dev, s, wish, 0, (data_gradient ? s->c : s->o) / s->groups);
+    if (p.method != LA_PLAIN && !la__trusted(dev, "conv2d_sweep", p.options, la__conv_trial_sweep, &p))
+        p = (la_conv_plan){ .method = LA_PLAIN };
+    return p;
+}

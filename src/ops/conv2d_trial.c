@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conv2d_trial.c -- tries the variants of the convolution on a small problem whose edges fall everywhere, against the
+ * definition computed on the host in double precision.
+ */
+#include "ops/conv2d.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Numbers of the problem on the host and on the device. */
+typedef struct problem {
+    la_conv s;
+    int nx, nw, ny;
+    float *host;  /* x, w, y one after the other */
+    double *want; /* as large as the largest */
+    la_tensor *x, *w, *y, *result;
+} problem;
+
+static int make(problem *p, la_device *dev, const la_conv *s)
+{
+    int err = 0;
+    p->s = *s;
+    p->nx = s->n * s->h * s->w * s->c;
+    p->nw = s->o * s->kh * s->kw * (s->c / s->groups);
+    p->ny = s->n * s->oh * s->ow * s->o;
+    const int all = p->nx + p->nw + p->ny;
+    p->host = la__calloc((size_t)all, sizeof *p->host);
+    p->want = la__calloc((size_t)all, sizeof *p->want);
+    if (!p->host || !p->want)
+        return LA_ENOMEM;
+    la__trial_numbers(p->host, all, 7);
+    LA_TRY(la_tensor_from(&p->x, dev, LA_F32, LA_DIMS(p->nx), p->host));
+    LA_TRY(la_tensor_from(&p->w, dev, LA_F32, LA_DIMS(p->nw), p->host + p->nx));
+    LA_TRY(la_tensor_from(&p->y, dev, LA_F32, LA_DIMS(p->ny), p->host + p->nx + p->nw));
+done:
+    return err;
+}
+
+static void drop(problem *p)
+{
+    la_tensor_release(&p->x);
+    la_tensor_release(&p->w);
+    la_tensor_release(&p->y);
+    la_tensor_release(&p->result);
+    free(p->host);
+    free(p->want);
+}
+
+typedef enum pass { FORWARD, DATA, WEIGHT } pass;
+
+/* Visits every product x w y of the convolution and adds it to the sum that the pass asks for. */
+static void expect(problem *p, pass which)
+{
+    const la_conv *s = &p->s;
+    const float *x = p->host, *w = x + p->nx, *y = w + p->nw;
+    const int cg = s->c / s->groups, og = s->o / s->groups;
+    for (int at = 0; at < p->ny; at++) {
+        const int o = at % s->o, j = at / s->o % s->ow, i = at / s->o / s->ow % s->oh, n = at / s->o / s->ow / s->oh;
+        for (int k = 0; k < s->kh * s->kw * cg; k++) {
+            const int c = k % cg, v = k / cg % s->kw, u = k / cg / s->kw;
+            const int row = i * s->sh - s->top + u * s->dh, column = j * s->sw - s->left + v * s->dw;
+            if (row < 0 || row >= s->h || column < 0 || column >= s->w)
+                continue;
+            const int xi = ((n * s->h + row) * s->w + column) * s->c + o / og * cg + c, wi = o * s->kh * s->kw * cg + k;
+            if (which == FORWARD)
+                p->want[at] += (double)x[xi] * (double)w[wi];
+            else if (which == DATA)
+                p->want[xi] += (double)y[at] * (double)w[wi];
+            else
+                p->want[wi] += (double)y[at] * (double)x[xi];
+        }
+    }
+}
+
+static int compare(bool *good, problem *p, la_device *dev, const la_conv_plan *plan, pass which)
+{
+    int err = 0;
+    const int n = which == FORWARD ? p->ny : which == DATA ? p->nx : p->nw;
+    float *got = la__calloc((size_t)n, sizeof *got);
+    if (!got)
+        return LA_ENOMEM;
+    memset(p->want, 0, (size_t)n * sizeof *p->want);
+    expect(p, which);
+    LA_TRY(la_tensor_new(&p->result, dev, LA_F32, LA_DIMS(n)));
+    if (which == FORWARD)
+        LA_TRY(la__conv_forward(dev, &p->s, plan, p->result, p->x, p->w, NULL));
+    else if (which == DATA)
+        LA_TRY(la__conv_backward_x(dev, &p->s, plan, p->result, p->y, p->w));
+    else
+        LA_TRY(la__conv_backward_weight(dev, &p->s, plan, p->result, p->y, p->x));
+    LA_TRY(la_tensor_read(p->result, got));
+    *good = la__trial_close(got, p->want, n);
+done:
+    la_tensor_release(&p->result);
+    free(got);
+    return err;
+}
+
+/* 3 x 2 taps, stride 2 and 1, dilation 1 and 2, uneven padding; 19 channels to 37 for the general kernels. */
+static la_conv small(bool depthwise)
+{
+    la_conv s = { .n = 2,
+                  .h = 9,
+                  .w = 8,
+                  .c = 19,
+                  .o = 37,
+                  .kh = 3,
+                  .kw = 2,
+                  .sh = 2,
+                  .sw = 1,
+                  .top = 1,
+                  .left = 0,
+                  .dh = 1,
+                  .dw = 2,
+                  .groups = 1,
+                  .oh = 4,
+                  .ow = 7 };
+    if (depthwise)
+        s.o = s.groups = s.c;
+    return s;
+}
+
+static int trial(bool *good, la_device *dev, const la_conv_plan *plan, pass first, pass last)
+{
+    int err = 0;
+    problem p = { 0 };
+    const la_conv s = small(plan->depthwise);
+    *good = true;
+    LA_TRY(make(&p, dev, &s));
+    for (pass which = first; which <= last && *good; which++)
+        LA_TRY(compare(good, &p, dev, plan, which));
+done:
+    drop(&p);
+    return err;
+}
+
+int la__conv_trial_sweep(bool *good, la_device *dev, const void *plan)
+{
+    return trial(good, dev, plan, FORWARD, DATA);
+}
+
+int la__conv_trial_weight(bool *good, la_device *dev, const void *plan)
+{
+    return trial(good, dev, plan, WEIGHT, WEIGHT);
+}

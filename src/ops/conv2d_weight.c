@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conv2d_weight.c -- the weight gradient (cl/conv2d_weight.cl).
+ */
+#include "ops/conv2d.h"
+
+/* Limits of the cpu kernel, as in the .cl file. */
+enum { CELLS = 44, ALIMIT = 264, BLIMIT = 256 };
+
+/* How many splits of the rows of y: enough to make about `wish` pieces of work with what the shape gives anyway, none
+ * of fewer than 512 positions. It depends on the shape alone, so that every machine adds in the same order. */
+static int32_t choose_split(la_span *p, int64_t work, int64_t wish)
+{
+    const int64_t splits = LA_CEIL(wish, work);
+    int64_t rows = LA_CEIL(p->rows, splits);
+    if (rows * p->yw < 512)
+        rows = LA_CEIL(512, p->yw);
+    p->split = (int32_t)rows;
+    return (int32_t)LA_CEIL(p->rows, rows);
+}
+
+static la_span span_of(const la_conv *s)
+{
+    const int32_t cg = s->c / s->groups;
+    return (la_span){ .rows = s->n * s->oh,
+                      .yh = s->oh,
+                      .yw = s->ow,
+                      .h = s->h,
+                      .w = s->w,
+                      .pitch = s->c,
+                      .cols = cg,
+                      .th = s->kh,
+                      .tw = s->kw,
+                      .sh = s->sh,
+                      .sw = s->sw,
+                      .oh = -s->top,
+                      .ow = -s->left,
+                      .dh = s->dh,
+                      .dw = s->dw,
+                      .ypitch = s->o,
+                      .ycols = s->o / s->groups,
+                      .pieces = 1 };
+}
+
+/* The splits' sums: dw itself where there is one split, else a buffer to be given back. */
+static int part_of(la_buffer **part, const la_tensor *dw, int32_t splits)
+{
+    if (splits <= 1)
+        return 0;
+    return la__buffer_take(part, dw->storage->dev, (size_t)splits * (size_t)la_tensor_numel(dw) * 4);
+}
+
+static int sum_splits(la_device *dev, const la_conv_plan *p, la_tensor *dw, const la_buffer *part, int32_t splits)
+{
+    const int64_t size = la_tensor_numel(dw);
+    if (splits <= 1)
+        return 0;
+    return la__launch(dev,
+                      &(la_launch){ .program = "conv2d_weight",
+                                    .options = p->options,
+                                    .entry = "conv2d_sum",
+                                    .global = { (size_t)LA_CEIL(size, 16) },
+                                    .flops = (double)(size * splits),
+                                    .bytes = 4.0 * (double)(size * (splits + 1)) },
+                      (la_karg[]){ LA_T(dw), LA_BUF(part), LA_INT(splits), LA_INT(size) }, 4);
+}
+
+/* ---- CPUs ---- */
+
+/* Tiles and panels per work-item: as many as its sums have room for, in the proportion that gathers least. */
+static void choose_cells(la_span *q, const la_tile *t)
+{
+    const int32_t all_tiles = LA_CEIL(q->ycols, t->mr), all_panels = LA_CEIL(q->cols, t->nr);
+    double least = 0;
+    for (int32_t wish = 1; wish <= all_panels && wish * t->nr <= BLIMIT; wish++) {
+        const int32_t blocks = LA_CEIL(all_panels, wish), panels = LA_CEIL(all_panels, blocks);
+        int32_t tiles = CELLS / panels < ALIMIT / t->mr ? CELLS / panels : ALIMIT / t->mr;
+        tiles = LA_CEIL(all_tiles, LA_CEIL(all_tiles, tiles));
+        const double gathered = (double)LA_CEIL(all_tiles, tiles) * blocks * (tiles * t->mr + panels * t->nr + 4);
+        if (wish == 1 || gathered < least) {
+            least = gathered;
+            q->tiles = tiles;
+            q->panels = panels;
+        }
+    }
+}
+
+static int weight_tiles(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dw, const la_tensor *dy,
+                        const la_tensor *x)
+{
+    int err = 0;
+    la_conv c = *s;
+    la_buffer *padded = NULL, *part = NULL;
+    const la_buffer *source = x->storage->buffer;
+    const bool merge = la__conv_merges_rows(s);
+
+    if (merge) {
+        LA_TRY(la__conv_pad(&padded, &c, dev, x));
+        source = padded;
+    }
+    la_span q = span_of(&c);
+    if (merge) { /* the whole kernel is one tap whose columns lie in rows of a padded x */
+        q.pieces = c.kh;
+        q.piece = c.kw * c.c;
+        q.gap = c.dh * c.w * c.c;
+        q.cols = q.pieces * q.piece;
+        q.th = q.tw = 1;
+    }
+    choose_cells(&q, p->tile);
+    const int64_t across = LA_CEIL(q.ycols, q.tiles * p->tile->mr);
+    const int64_t down = (int64_t)LA_CEIL(q.cols, q.panels * p->tile->nr) * q.th * q.tw * s->groups;
+    const int32_t splits = choose_split(&q, across * down, 32);
+    LA_TRY(part_of(&part, dw, splits));
+    LA_TRY(la__launch(dev,
+                      &(la_launch){ .program = "conv2d_weight",
+                                    .options = p->options,
+                                    .entry = "conv2d_bwd_weight_cpu",
+                                    .global = { (size_t)across, (size_t)down, (size_t)splits },
+                                    .local = { 1, 1, 1 },
+                                    .flops = la__conv_flops(s),
+                                    .bytes = la__conv_bytes(s) },
+                      (la_karg[]){ LA_BUF(part ? part : dw->storage->buffer), LA_T(dy), LA_BUF(source), LA_STRUCT(q) },
+                      4));
+    LA_TRY(sum_splits(dev, p, dw, part, splits));
+done:
+    la__buffer_give(padded);
+    la__buffer_give(part);
+    return err;
+}
+
+/* ---- GPUs ---- */
+
+static int weight_local_tiles(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dw,
+                              const la_tensor *dy, const la_tensor *x)
+{
+    int err = 0;
+    la_buffer *part = NULL;
+    la_span q = span_of(s);
+    const int64_t across = LA_CEIL((int64_t)q.th * q.tw * q.cols, 64), down = LA_CEIL(q.ycols, 64);
+    const int32_t splits = choose_split(&q, across * down * s->groups, 256);
+
+    LA_TRY(part_of(&part, dw, splits));
+    LA_TRY(la__launch(
+        dev,
+        &(la_launch){ .program = "conv2d_weight",
+                      .options = p->options,
+                      .entry = "conv2d_bwd_weight_gpu",
+                      .global = { (size_t)across * 16, (size_t)down * 16, (size_t)s->groups * (size_t)splits },
+                      .local = { 16, 16, 1 },
+                      .flops = la__conv_flops(s),
+                      .bytes = la__conv_bytes(s) },
+        (la_karg[]){ LA_BUF(part ? part : dw->storage->buffer), LA_T(dy), LA_T(x), LA_STRUCT(q) }, 4));
+    LA_TRY(sum_splits(dev, p, dw, part, splits));
+done:
+    la__buffer_give(part);
+    return err;
+}
+
+static int weight_depthwise(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dw, const la_tensor *dy,
+                            const la_tensor *x)
+{
+    int err = 0;
+    la_buffer *part = NULL;
+    la_span q = span_of(s);
+    const bool cpu = p->method == LA_CPU;
+    const int64_t blocks = LA_CEIL(s->c, p->tile->nr), taps = (int64_t)s->kh * s->kw;
+    const int32_t splits = choose_split(&q, blocks * taps, cpu ? 256 : 4096);
+
+    LA_TRY(la__buffer_take(&part, dev, (size_t)splits * (size_t)la_tensor_numel(dw) * 4));
+    LA_TRY(la__launch(dev,
+                      &(la_launch){ .program = "conv2d_weight",
+                                    .options = p->options,
+                                    .entry = "conv2d_bwd_weight_depthwise",
+                                    .global = { (size_t)blocks, (size_t)taps, (size_t)splits },
+                                    .local = { cpu ? 1 : 0, 1, 1 },
+                                    .flops = la__conv_flops(s),
+                                    .bytes = la__conv_bytes(s) },
+                      (la_karg[]){ LA_BUF(part), LA_T(dy), LA_T(x), LA_STRUCT(q) }, 4));
+    LA_TRY(la__launch(dev,
+                      &(la_launch){ .program = "conv2d_weight",
+                                    .options = p->options,
+                                    .entry = "conv2d_sum_depthwise",
+                                    .global = { (size_t)la_tensor_numel(dw) } },
+                      (la_karg[]){ LA_T(dw), LA_BUF(part), LA_INT(splits), LA_INT(taps), LA_INT(s->c) }, 5));
+done:
+    la__buffer_give(part);
+    return err;
+}
+
+int la__conv_backward_weight(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dw,
+                             const la_tensor *dy, const la_tensor *x)
+{
+    if (s->n == 0)
+        return la__fill(dw, 0.0);
+    if (p->depthwise)
+        return weight_depthwise(dev, s, p, dw, dy, x);
+    if (p->method == LA_CPU)
+        return weight_tiles(dev, s, p, dw, dy, x);
+    if (p->method == LA_GPU)
+        return weight_local_tiles(dev, s, p, dw, dy, x);
+    return la__launch(dev,
+                      &(la_launch){ .program = "conv2d",
+                                    .entry = "conv2d_bwd_weight",
+                                    .global = { (size_t)la_tensor_numel(dw) },
+                                    .flops = la__conv_flops(s),
+                                    .bytes = la__conv_bytes(s) },
+                      (la_karg[]){ LA_T(dw), LA_T(dy), LA_T(x), LA_STRUCT(*s) }, 4);
+}
+
+la_conv_plan la__conv_plan_weight(la_device *dev, const la_conv *s, la_method wish)
+{
+    const int32_t columns = la__conv_merges_rows(s) ? s->kh * s->kw * s->c : s->c / s->groups;
+    la_conv_plan p = la__conv_plan(dev, s, wish, s->o / s->groups, columns);
+    if (p.method != LA_PLAIN && !la__trusted(dev, "conv2d_weight", p.options, la__conv_trial_weight, &p))
+        p = (la_conv_plan){ .method = LA_PLAIN };
+    return p;
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * variant.c -- the choice between plain kernels and variants.
+ */
+#include "ops/variant.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool la__plain_kernels(void)
+{
+    const char *value = getenv("LUALIGN_PLAIN");
+    return value && strcmp(value, "1") == 0;
+}
+
+la_method la__method(const la_device *dev, la_method wish)
+{
+    if (wish != LA_AUTO)
+        return wish;
+    if (la__plain_kernels())
+        return LA_PLAIN;
+    return la__device_is_cpu(dev) ? LA_CPU : LA_GPU;
+}
+
+/* Tiles for vectors of 16 floats (24 to 28 sums in 32 registers) and for narrower ones, with the speed that each has
+ * been seen to reach, relative to the first. */
+static const struct {
+    la_tile tile;
+    double speed;
+} wide[] = {
+    { { 6, 64, "-DMR=6 -DNR=64" }, 1.0 },
+    { { 8, 48, "-DMR=8 -DNR=48" }, 0.98 },
+    { { 12, 32, "-DMR=12 -DNR=32" }, 0.96 },
+    { { 14, 16, "-DMR=14 -DNR=16" }, 0.8 },
+};
+static const la_tile narrow = { 6, 16, "-DMR=6 -DNR=16" };
+
+const la_tile *la__tile(const la_device *dev, int64_t rows, int64_t columns)
+{
+    const la_tile *best = &narrow;
+    double least = INFINITY;
+    if (la__device_float_width(dev) < 16)
+        return best;
+    for (int i = 0; i < LA_COUNT(wide); i++) {
+        const int64_t mr = wide[i].tile.mr, nr = wide[i].tile.nr;
+        const double down = rows ? (double)((rows + mr - 1) / mr * mr) : 1.0;
+        const double work = down * (double)((columns + nr - 1) / nr * nr) / wide[i].speed;
+        if (work < least) {
+            least = work;
+            best = &wide[i].tile;
+        }
+    }
+    return best;
+}
+
+enum { GOOD = 1, BAD = 2 };
+
+bool la__trusted(la_device *dev, const char *program, const char *options, la_trial trial, const void *what)
+{
+    int verdict = la__program_verdict(dev, program, options);
+    if (verdict == 0) {
+        bool good = false;
+        const int err = trial(&good, dev, what);
+        verdict = err == 0 && good ? GOOD : BAD;
+        la__program_judge(dev, program, options, verdict);
+    }
+    return verdict == GOOD;
+}
+
+void la__trial_numbers(float *out, int n, uint32_t seed)
+{
+    for (int i = 0; i < n; i++) {
+        seed = seed * 1664525u + 1013904223u;
+        out[i] = (float)(seed >> 8) / 8388608.0f - 1.0f;
+    }
+}
+
+bool la__trial_close(const float *got, const double *expected, int n)
+{
+    double largest = 0;
+    for (int i = 0; i < n; i++)
+        largest = fmax(largest, fabs(expected[i]));
+    for (int i = 0; i < n; i++)
+        if (!(fabs((double)got[i] - expected[i]) <= 1e-4 * largest))
+            return false;
+    return true;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * variant.h -- which of an op's kernels to use. Every op has a plain kernel, right on any device; the hot ones have
+ * faster variants, one family for CPUs (register tiles) and one for GPUs (tiles in local memory).
+ *
+ * A variant's program is used on a device only after it has matched a reference computed on the host, on a small
+ * problem with odd sizes, once per process: there are drivers that miscompile arrays of float16 without an error.
+ */
+#ifndef LA_VARIANT_H
+#define LA_VARIANT_H
+
+#include "ops/op.h"
+
+typedef enum la_method { LA_AUTO, LA_PLAIN, LA_CPU, LA_GPU } la_method;
+
+#define LA_METHODS "auto|plain|cpu|gpu" /* the choices of an op's `method`, in the order of la_method */
+
+/* LUALIGN_PLAIN=1: plain kernels wherever the caller leaves the choice to us. */
+bool la__plain_kernels(void);
+
+/* What `wish` means on this device: never LA_AUTO. */
+la_method la__method(const la_device *dev, la_method wish);
+
+/* A register tile of the cpu kernels. */
+typedef struct la_tile {
+    int mr, nr;
+    const char *options; /* "-DMR=6 -DNR=64" */
+} la_tile;
+
+/* The tile that does a rows x columns product with the least work; rows 0: as many as you like. */
+const la_tile *la__tile(const la_device *dev, int64_t rows, int64_t columns);
+
+/* A variant's program and how to try it: `trial` computes a small problem with it and with a reference on the host and
+ * sets *good. It must not ask for a verdict on the same program. */
+typedef int (*la_trial)(bool *good, la_device *dev, const void *what);
+
+/* True if the program may be used: the verdict of its trial, which runs when first asked for. A trial that fails (the
+ * program does not build, say) is a verdict, not an error. */
+bool la__trusted(la_device *dev, const char *program, const char *options, la_trial trial, const void *what);
+
+/* For trials: n pseudo-random numbers in (-1, 1), the same every time. */
+void la__trial_numbers(float *out, int n, uint32_t seed);
+
+/* For trials: |got - expected| <= 1e-4 max |expected| everywhere; false where anything is NaN. */
+bool la__trial_close(const float *got, const double *expected, int n);
+
+#endif
