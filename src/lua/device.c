@@ -3,6 +3,7 @@
  * device.c -- la.device: the list, the choice, memory, profile; and the collector's part in memory pressure.
  */
 #include <string.h>
+#include <time.h>
 
 #include "lua/lua_util.h"
 
@@ -255,6 +256,24 @@ static int device_seed_state(lua_State *L)
     return 2;
 }
 
+/* device.peak() -> floating-point operations per second that a probe kernel reaches */
+static int device_peak(lua_State *L)
+{
+    double flops;
+    la__lua_try(L, la__device_peak(la__lua_device(L), &flops));
+    lua_pushnumber(L, flops);
+    return 1;
+}
+
+/* device.clock() -> seconds of real time since some fixed moment */
+static int device_clock(lua_State *L)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    lua_pushnumber(L, (double)t.tv_sec + 1e-9 * (double)t.tv_nsec);
+    return 1;
+}
+
 static const luaL_Reg functions[] = { { "list", device_list },
                                       { "use", device_use },
                                       { "choose", device_choose },
@@ -266,6 +285,8 @@ static const luaL_Reg functions[] = { { "list", device_list },
                                       { "profile", device_profile },
                                       { "profile_reset", device_profile_reset },
                                       { "profile_rows", device_profile_rows },
+                                      { "peak", device_peak },
+                                      { "clock", device_clock },
                                       { "seed", device_seed },
                                       { "seed_state", device_seed_state },
                                       { NULL, NULL } };

@@ -25,7 +25,7 @@ static bool is_list_argument(lua_State *L, const la_param *p, int index)
         return true;
     lua_pushnil(L);
     if (lua_next(L, index) == 0)
-        return true; /* an empty table: an empty list */
+        return !p->fallback; /* an empty table: an empty list where one is needed, else no options */
     lua_pop(L, 2);
     return false;
 }
