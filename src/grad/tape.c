@@ -76,7 +76,9 @@ done:
 static int add_leaf_gradient(la_tensor *leaf, la_tensor *g)
 {
     int err = 0;
-    if (!leaf->grad)
+    if (!leaf->grad && g->refs == 1 && g->storage->refs == 1 && la__is_dense(g))
+        leaf->grad = la_tensor_retain(g); /* the call that made it lets go of it next */
+    else if (!leaf->grad)
         LA_TRY(la__clone(&leaf->grad, g));
     else
         LA_TRY(la__accumulate(leaf->grad, g, 1.0));
