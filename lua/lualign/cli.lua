@@ -90,16 +90,17 @@ Meter.__index = Meter
 -- meter:update(i[, text]) after each, meter:finish() at the end.
 function cli.progress(name, total)
   local redraw <const> = has_program and program.stderr_is_terminal() or false
-  return setmetatable({ name = name, total = total, redraw = redraw, start = os.time(), shown = 0 }, Meter)
+  return setmetatable({ name = name, total = total, redraw = redraw, start = la.device.clock(), shown = 0 }, Meter)
 end
 
+--- Shows that i of the total are done, and a few words; where nobody watches, ten lines in all.
 function Meter:update(i, text)
   local tenth <const> = i * 10 // math.max(self.total, 1)
   if not self.redraw and tenth == self.shown then
     return
   end
   self.shown = tenth
-  local spent <const> = os.time() - self.start
+  local spent <const> = la.device.clock() - self.start
   local left = ""
   if i > 0 and i < self.total and spent >= 2 then
     left = string.format(", %d s left", math.ceil(spent / i * (self.total - i)))
@@ -108,6 +109,7 @@ function Meter:update(i, text)
   io.stderr:write(self.redraw and "\r" .. line .. "\27[K" or line .. "\n")
 end
 
+--- Takes the line off the screen.
 function Meter:finish()
   if self.redraw then
     io.stderr:write("\r\27[K")
@@ -149,6 +151,7 @@ Options, before the command or script:
   --version, --help
 ]]
 
+--- Prints the usage and one line for each command.
 function cli.print_help()
   io.write(USAGE:format(la.version), "\nCommands:\n")
   for _, name in ipairs(program.commands()) do
@@ -156,6 +159,7 @@ function cli.print_help()
   end
 end
 
+--- Prints the versions of lualign, Lua and the line editor.
 function cli.print_version()
   print(string.format("lualign %s (%s, line editing: %s)", la.version, _VERSION, program.editor()))
 end

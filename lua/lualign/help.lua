@@ -1,52 +1,16 @@
 -- SPDX-License-Identifier: MIT
 --
 -- la.help: text about an op (from its descriptor), a function of the Lua library (from the comment above it), a module
--- (from the comment at its head) or a method of tensors.
+-- (from the comment at its head) or what is written in C (lualign.util.builtin).
 --
 --   la.help "correlation"        prints it; ?correlation at the prompt
 --   la.help.text "la.refine.run" the text, or nil and a message
 
 local la <const> = require "lualign"
+local builtin <const> = require "lualign.util.builtin"
 local options <const> = require "lualign.util.options"
 
 local help <const> = {}
-
--- What the core offers in C besides ops: name, arguments, one line.
-local core_functions <const> = {
-  { "tensor", "(table[, dtype])", "a tensor from a number or nested tables; dtype is float32, int32 or uint8" },
-  { "from_bytes", "(string, dtype, shape)", "a tensor from raw little-endian elements, row-major" },
-  { "is_tensor", "(value)", "whether value is a tensor" },
-  { "no_grad", "(fn, ...)", "fn(...) with no gradients recorded" },
-  { "enable_grad", "(fn, ...)", "fn(...) with gradients recorded, also inside no_grad" },
-  { "scope", "(fn, ...)", "fn(...); tensors made inside are released at its end, except its results" },
-  { "keep", "(...)", "takes tensors out of all scopes" },
-  { "device.list", "()", "all devices, as tables" },
-  { "device.use", "(which)", "the device for what follows: number, part of a name, type, or nil for the default" },
-  { "device.info", "()", "the current device" },
-  { "device.memory", "()", "bytes: used, peak, pooled, budget; and the number of allocations" },
-  { "device.finish", "()", "waits until all queued work is done" },
-  { "device.profile", "(on)", "times every kernel; device.profile_rows() gives the table" },
-}
-
-local methods <const> = {
-  { "totable", "()", "nested tables, or a number for a tensor without dimensions" },
-  { "flat", "()", "one list of all elements, row-major" },
-  { "bytes", "()", "the elements as a string, little-endian, row-major" },
-  { "item", "()", "the number in a tensor of one element; waits for the device" },
-  { "shape", "()", "list of sizes" },
-  { "size", "([d])", "the size of dimension d, or the list of all" },
-  { "dim", "()", "number of dimensions" },
-  { "numel", "()", "number of elements" },
-  { "is_contiguous", "()", "whether the elements lie in memory one after the other" },
-  { "backward", "([gradient])", "adds d(t)/d(leaf) to the gradient of every leaf that t depends on; frees the graph" },
-  { "detach", "()", "the same elements outside the graph" },
-  { "clone", "()", "a dense copy outside the graph" },
-  { "requires_grad_", "(on = true)", "asks for a gradient of this leaf" },
-  { "set_grad", "(g)", "sets or, with nil, clears the gradient" },
-  { "write", "(string)", "overwrites all elements from raw bytes" },
-  { "same", "(u)", "whether both are one tensor" },
-  { "release", "()", "gives the memory back now" },
-}
 
 -- ---- ops ----
 
@@ -215,7 +179,7 @@ function help.topics()
       topics[#topics + 1] = name
     end
   end
-  for _, row in ipairs(methods) do
+  for _, row in ipairs(builtin.methods) do
     topics[#topics + 1] = row[1]
   end
   table.sort(topics)
@@ -262,7 +226,8 @@ function help.text(topic)
   if op then
     return op_text(op)
   end
-  local text <const> = one_line(core_functions, "la.", name) or one_line(methods, "t:", name:gsub("^.*:", ""))
+  local method <const> = name:match ":([%w_]+)$" or name
+  local text <const> = one_line(builtin.functions, "la.", name) or one_line(builtin.methods, "t:", method)
     or of_value(name, resolve(name))
   if text then
     return text

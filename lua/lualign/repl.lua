@@ -15,30 +15,34 @@ local repl <const> = {}
 -- ---- reading ----
 
 --- Compiles what was typed so far. Returns a function and whether its values are to be shown; or nil, "more" when the
---- text
--- is not complete; or nil and the message of a syntax error.
+-- text is not complete; or nil and the message of a syntax error.
 function repl.compile(text)
   local quiet <const> = text:match ";%s*$"
-  local chunk = load("return " .. text, "=stdin", "t")
-  if chunk then
-    return chunk, not quiet
+  local expression <const>, expected <const> = load("return " .. text, "=stdin", "t")
+  if expression then
+    return expression, not quiet
   end
-  local message
-  chunk, message = load(text, "=stdin", "t")
-  if chunk then
+  local statement <const>, message <const> = load(text, "=stdin", "t")
+  if statement then
     local global <const>, problem <const> = locals.to_globals(text)
     if not global then
       return nil, problem
     end
     return assert(load(global, "=stdin", "t")), true
   end
-  if message:match "<eof>'?$" then
+  if message:match "<eof>'?$" or expected:match "<eof>'?$" then
     return nil, "more"
   end
   return nil, message
 end
 
-local function plain_read(prompt)
+-- nil at the end of the input, false when Ctrl-C gave up the line
+local function read_line(prompt)
+  if has_program then
+    program.arm()
+    program.defer(true)
+    return program.read_line(prompt)
+  end
   io.stdout:write(prompt)
   io.stdout:flush()
   return io.read "l"
@@ -46,10 +50,10 @@ end
 
 -- One complete chunk: function and whether to show, after asking for as many lines as it takes; nil at the end of the
 -- input. A syntax error, or Ctrl-C, gives an empty function or the error to report.
-local function read_chunk(read)
+local function read_chunk()
   local text = nil
   while true do
-    local line <const> = read(text and ">> " or "> ")
+    local line <const> = read_line(text and ">> " or "> ")
     if line == nil then
       if text == nil then
         return nil
@@ -213,13 +217,9 @@ local function history_folder()
   return home and home .. "/.local/state/lualign"
 end
 
-local function loop(read, remember)
+local function loop(remember)
   while true do
-    if has_program then
-      program.arm()
-      program.defer(true) -- at the prompt Ctrl-C gives up the line
-    end
-    local chunk <const>, visible <const>, text <const> = read_chunk(read)
+    local chunk <const>, visible <const>, text <const> = read_chunk()
     if not chunk then
       return
     end
@@ -237,7 +237,7 @@ local function run_interactive()
   end
   program.set_completer(repl.complete)
   print(string.format("lualign %s · ?topic for help", la.version))
-  loop(program.read_line, program.add_history)
+  loop(program.add_history)
   print()
   if folder then
     local saved <const>, problem <const> = program.save_history(folder, "history")
@@ -252,7 +252,7 @@ function repl.run()
   if has_program and program.is_interactive() then
     run_interactive()
   else
-    loop(has_program and program.read_line or plain_read, function() end)
+    loop(function() end)
   end
 end
 

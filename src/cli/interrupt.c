@@ -15,7 +15,10 @@ static void stop(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
     lua_sethook(L, NULL, 0, 0);
-    luaL_error(L, "interrupted!");
+    luaL_where(L, 0); /* where it was running; luaL_error would say where that was called from */
+    lua_pushliteral(L, "interrupted!");
+    lua_concat(L, 2);
+    lua_error(L);
 }
 
 /* lua_sethook is the one function of Lua that a signal handler may call. The default action is back by then. */

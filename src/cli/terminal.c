@@ -57,15 +57,23 @@ static int plain_line(char **out, const char *prompt)
 static lua_State *completing; /* the state whose registry holds the completer; NULL: there is none */
 static const char completer_key = 0;
 
-/* Called by readline when a signal broke its read: Ctrl-C gives up the line. */
-static int on_signal(void)
+/* What readline reads keys with. Its own handler only notes a signal; rl_check_signals passes it on to ours. After
+ * Ctrl-C the line is given up: an empty one is returned. */
+static int read_key(FILE *stream)
 {
-    if (la__interrupt_pending()) {
-        fputs("^C", rl_outstream);
-        rl_replace_line("", 0);
-        rl_done = 1;
+    unsigned char key;
+    for (;;) {
+        const ssize_t n = read(fileno(stream), &key, 1);
+        if (n == 1)
+            return key;
+        if (n == 0 || errno != EINTR)
+            return EOF;
+        rl_check_signals();
+        if (la__interrupt_pending()) {
+            rl_replace_line("", 0);
+            return '\n';
+        }
     }
-    return 0;
 }
 
 /* readline's generator: the candidates are a list at the top of the Lua stack while rl_completion_matches runs. */
@@ -107,7 +115,7 @@ static void set_up(void)
         return;
     done = true;
     rl_readline_name = "lualign";
-    rl_signal_event_hook = on_signal;
+    rl_getc_function = read_key;
     rl_attempted_completion_function = complete;
     rl_basic_word_break_characters = " \t\n\"'><=;,+-*/%^~#{}()[]&|!?";
     rl_completer_word_break_characters = rl_basic_word_break_characters;

@@ -12,10 +12,11 @@ local lfs <const> = require "lfs"
 
 local shared <const> = {}
 
--- The folder that holds tests/lib/shared.lua, two up.
+-- The folder that holds tests/lib/shared.lua, two up, as an absolute path.
 local function repository()
   local source <const> = debug.getinfo(1, "S").source:sub(2)
-  return source:match("^(.*)/tests/lib/[^/]*$") or source:match("^tests/lib/[^/]*$") and "." or ".."
+  local path <const> = source:sub(1, 1) == "/" and source or lfs.currentdir() .. "/" .. source
+  return path:match("^(.*)/tests/lib/[^/]*$")
 end
 
 shared.repository = repository()
