@@ -53,7 +53,8 @@ typedef struct la_karg {
  *
  * local[0] == 0 lets the launcher choose: it takes a work-group along dimension 0 that suits the device and
  * ROUNDS global[0] UP to a multiple of it, so such a kernel must return when get_global_id(0) is past its
- * count. Dimensions 1 and 2 are never rounded. A global size with a 0 in it is no work and no error.
+ * count. Dimensions 1 and 2 are never rounded. global[0] == 0 is no work and no error: put a count that may be 0
+ * there, since a 0 in the others reads as left out.
  * flops and bytes are for the profile; 0 where unknown. */
 typedef struct la_launch {
     const char *program;
@@ -92,7 +93,8 @@ int la__device_peak(la_device *dev, double *flops);
 /* Takes `n` numbers from the device's Philox stream: returns the counter before, advances it by n. */
 uint64_t la__device_draw(la_device *dev, uint64_t n, uint64_t *seed);
 
-/* CLBlast's row-major SGEMM c(m,n) = op(a) op(b) on dense buffers; LA_EDEVICE when built without CLBlast. */
+/* CLBlast's row-major SGEMM c(m,n) = op(a) op(b) on dense buffers, none of the sizes 0, offsets in elements; LA_EDEVICE
+ * when built without CLBlast. */
 int la__clblast_gemm(la_device *dev, bool ta, bool tb, size_t m, size_t n, size_t k, const la_buffer *a,
                      size_t a_offset, const la_buffer *b, size_t b_offset, la_buffer *c, size_t c_offset);
 bool la__clblast_available(void);

@@ -3,31 +3,10 @@
  * test_program_cache.c -- built programs on disk: written, found again, and replaced where broken.
  */
 #include <dirent.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
+#include "unit.h"
 
-#include "device/internal.h"
-
-#define OK(expr)                                   \
-    do {                                           \
-        if ((expr) < 0)                            \
-            fail_msg("%s: %s", #expr, la_error()); \
-    } while (0)
-
-static char folder[64], cache[96];
-
-static void put_file(const char *name, const char *text)
-{
-    char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    OK(la__write_file(path, text, strlen(text)));
-}
+static char cache[96];
 
 static void put_kernel(int value)
 {
@@ -37,25 +16,13 @@ static void put_kernel(int value)
     put_file("one.cl", text);
 }
 
-static int make_folder(void **state)
+static int make_sources(void **state)
 {
-    (void)state;
-    strcpy(folder, "/tmp/lualign-cache-XXXXXX");
-    if (!mkdtemp(folder))
+    if (make_folder(state) < 0)
         return -1;
     put_file("common.clh", "\n");
-    setenv("LUALIGN_CL_DIR", folder, 1);
-    snprintf(cache, sizeof cache, "%s/cache", folder);
-    setenv("LUALIGN_CACHE", cache, 1);
+    snprintf(cache, sizeof cache, "%s", getenv("LUALIGN_CACHE"));
     return 0;
-}
-
-static int remove_folder(void **state)
-{
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf '%s'", folder);
-    return system(command);
 }
 
 static int empty_cache(void **state)
@@ -218,5 +185,5 @@ int main(void)
         cmocka_unit_test_setup(broken_entry_is_replaced, empty_cache),
         cmocka_unit_test_setup(no_cache_is_only_slower, empty_cache),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_sources, remove_folder);
 }
