@@ -118,20 +118,23 @@ end
 
 -- ---- the program's own pages ----
 
--- The first sentence in the comment at the head of a script, without "lualign <name>: " or "<name>.lua -- ".
+-- What a script is for: the first sentence of the comment at its head, up to a colon, without "lualign <name> ...: ".
 local function brief_of(path, name)
   local file <close> = assert(io.open(path))
+  local words <const> = {}
   for line in file:lines() do
-    local text = line:match "^%-%-%s*(.*)$"
-    if not text then
+    local text <const> = line:match "^%-%-%s*(.*)$"
+    if not text or text == "" and #words > 0 then
       break
     end
     if text ~= "" and not text:match "^SPDX" then
-      text = text:gsub("^lualign " .. name .. "[^:]*:%s*", ""):gsub("^" .. name .. "%.lua[%s:-]*", "")
-      return text:match "^(.-)%.%s" or text:gsub("%.$", "")
+      words[#words + 1] = text
     end
   end
-  return ""
+  local text = table.concat(words, " ")
+  text = text:gsub("^lualign " .. name .. "[^:]*:%s*", ""):gsub("^" .. name .. "%.lua[%s:-]*", "")
+  text = text:match "^(.-)[.:]%f[%s\0]" or text
+  return text:sub(1, 1):lower() .. text:sub(2)
 end
 
 local USAGE <const> = [[
