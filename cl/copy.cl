@@ -2,10 +2,10 @@
 // copy.cl -- fill, strided copy with conversion, accumulate.
 #include "common.clh"
 
-// float to integer saturates and truncates towards zero; NaN becomes 0, as OpenCL's convert_*_sat says.
+// float to integer saturates and truncates towards zero; NaN becomes 0, which not every convert_*_sat does by itself.
 #define FLOAT_TO_float(x) (x)
-#define FLOAT_TO_int(x) convert_int_sat_rtz(x)
-#define FLOAT_TO_uchar(x) convert_uchar_sat_rtz(x)
+#define FLOAT_TO_int(x) (isnan(x) ? 0 : convert_int_sat_rtz(x))
+#define FLOAT_TO_uchar(x) (isnan(x) ? (uchar)0 : convert_uchar_sat_rtz(x))
 #define INT_TO_float(x) ((float)(x))
 #define INT_TO_int(x) (x)
 #define INT_TO_uchar(x) convert_uchar_sat(x)

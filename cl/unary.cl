@@ -42,6 +42,6 @@ FORWARD(floor_fwd, float, floor(x))
 FORWARD(sign_fwd, float, x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x)
 
 FORWARD(neg_fwd_int, int, -x)
-FORWARD(abs_fwd_int, int, x < 0 ? -x : x)
+FORWARD(abs_fwd_int, int, max(x, -x))
 FORWARD(sign_fwd_int, int, x > 0 ? 1 : x < 0 ? -1 : 0)
 FORWARD(clamp_fwd_int, int, x<p ? p : x> q ? q : x)

@@ -162,7 +162,7 @@ local function spec_of(name)
   for _, s in ipairs(shapes) do
     add(s, not single)
   end
-  for _, s in ipairs(small and {} or large) do
+  for _, s in ipairs(large) do
     add(s, false)
   end
   return {
