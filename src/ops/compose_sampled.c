@@ -79,8 +79,7 @@ static const la_param params[] = {
 const la_op la_op_compose_sampled = {
     .name = "compose_sampled",
     .brief = "outer(inner(p)), the outer grid sampled bilinearly as WeakAlign's loss does: what leaves (-1, 1) goes to "
-             "-1e10. For the "
-             "exact composition call <family>_points on the inner grid.",
+             "-1e10. For the exact composition call <family>_points on the inner grid.",
     .example = "local g = la.compose_sampled(affine_grid, tps_grid)",
     .param = params,
     .forward = forward,

@@ -217,8 +217,7 @@ static const la_param params[] = {
 const la_op la_op_correlation = {
     .name = "correlation",
     .brief = "Correlates each target cell with all source cells, (N, hB, wB, hA wA): s = max(<b, a>, 0), s / sqrt(sum "
-             "s^2 + eps) "
-             "over the source cells.",
+             "s^2 + eps) over the source cells.",
     .example = "local s = la.correlation(source_features, target_features)",
     .param = params,
     .forward = forward,

@@ -163,8 +163,7 @@ done:
 const la_op la_op_adam_step_ = {
     .name = "adam_step_",
     .brief = "One step of Adam (Kingma and Ba, 2015) or AdamW: param -= lr m' / (sqrt(v') + eps), m' and v' freed of "
-             "their start "
-             "at 0.",
+             "their start at 0.",
     .example = "la.adam_step_(p, p.grad, m, v, { lr = 1e-3, step = step })",
     .param = adam_params,
     .in_place = true,

@@ -222,8 +222,7 @@ static const la_param params[] = {
 const la_op la_op_soft_inlier_count = {
     .name = "soft_inlier_count",
     .brief = "The correlation that a transformation gathers, (N): sum(m s) / sum(m + 1e-5) over all pairs of cells, m "
-             "the source "
-             "cells' masks warped by the grid.",
+             "the source cells' masks warped by the grid.",
     .example = "local score = la.soft_inlier_count(s, la.affine_grid(theta, { height = 15, width = 15 }))",
     .param = params,
     .forward = forward,
