@@ -1,48 +1,92 @@
 -- SPDX-License-Identifier: MIT
 --
--- Features for matching, from any layers of one or more trunks:
+-- Features for matching, from any layers of one or several trunks:
 --
---   la.models.features { trunks = { { "mobilenetv2", layers = { 8, 14, 15 } } } }
+--   local features <const> = la.models.features { trunks = { { "mobilenetv2", layers = { 8, 14, 15 } } } }
+--   local f <const> = features(images)      -- (N, H, W, 3), RGB of 0..255 -> (N, h, w, C)
 --
--- Images (N, H, W, 3), RGB of 0..255 -> (N, h, w, C): each layer is normalised at every position, brought to the grid of the
--- finest one (bilinear), all are joined along the channels and normalised again.
+-- Each layer is normalised at every position and brought to one grid (bilinear, borders coincide); all are joined along
+-- the channels and, if there are several, normalised again.
 
 local la <const> = require "lualign"
-local nn <const> = la.nn
+local Module <const> = require "lualign.nn.module"
 local options <const> = require "lualign.util.options"
 
-local Features <const> = nn.Module.class "Features"
+local Features <const> = Module.class "Features"
 
-function Features:init(given)
-  local o <const> = options.check("features", given, { trunks = options.required "table", weights = options.optional,
-    pretrained = true })
-  self.layers = {}
-  for k, description in ipairs(o.trunks) do
-    local name <const>, layers <const> = description[1], description.layers
-    if type(layers) ~= "table" or #layers == 0 then
-      error(string.format("features: trunk %d needs layers = { ... }", k), 3)
+local TRUNKS <const> = { mobilenetv2 = true, efficientnet_lite0 = true, resnet101 = true, vgg16 = true }
+local STRIDE <const> = 16 -- of the automatic grid
+
+-- The last block that a trunk of numbered blocks needs; nil for the others.
+local function last_block(layers)
+  local last
+  for _, layer in ipairs(layers) do
+    if math.type(layer) == "integer" then
+      last = math.max(last or 0, layer)
     end
-    self:child("trunk" .. k, la.models.trunk(name, { layers = layers, weights = o.weights, pretrained = o.pretrained }))
-    self.layers[k] = layers
   end
-  self.mean = self.trunk1.mean
+  return last
+end
+
+local function make_trunk(given)
+  local o <const> = options.check("features: trunk", given, {
+    [1] = options.optional "string", kind = options.optional "string", layers = options.required "table",
+    weights = options.optional, dilated = options.optional "boolean",
+  }, 4)
+  local kind <const> = o[1] or o.kind
+  if not TRUNKS[kind] then
+    local names <const> = { "mobilenetv2", "efficientnet_lite0", "resnet101", "vgg16" }
+    error(string.format("features: there is no trunk '%s'%s; there are %s", tostring(kind),
+      options.hint(tostring(kind), names), table.concat(names, ", ")), 5)
+  end
+  local trunk <const> = la.models[kind] { weights = o.weights, last = last_block(o.layers), dilated = o.dilated }
+  for _, layer in ipairs(o.layers) do
+    trunk:check_layer(layer)
+  end
+  return trunk, { kind = kind, layers = o.layers, dilated = o.dilated }
+end
+
+--- trunks: a list of { kind, layers = list, weights = path or false, dilated = }. grid: { height, width }, or "auto",
+-- that of stride 16.
+function Features:init(given)
+  local o <const> = options.check("features", given, {
+    trunks = options.required "table", grid = options.any "auto",
+  }, 3)
+  if #o.trunks == 0 then
+    error("features: needs at least one trunk", 3)
+  end
+  self.grid, self.channels = o.grid, 0
+  self.config = { kind = "features", trunks = {}, grid = o.grid }
+  for k, description in ipairs(o.trunks) do
+    local trunk <const>, config <const> = make_trunk(description)
+    self:child(config.kind, trunk)
+    self.config.trunks[k] = config
+    for _, layer in ipairs(config.layers) do
+      self.channels = self.channels + trunk.channels[layer]
+    end
+  end
+  self.neutral = self[self.config.trunks[1].kind].neutral -- the colour outside of a warped image
+end
+
+--- The grid of features, height and width, of images of that size.
+function Features:grid_of(height, width)
+  if self.grid ~= "auto" then
+    return self.grid[1], self.grid[2]
+  end
+  return (height + STRIDE - 1) // STRIDE, (width + STRIDE - 1) // STRIDE
 end
 
 function Features:forward(images)
+  local height <const>, width <const> = self:grid_of(images:size(2), images:size(3))
   local maps <const> = {}
-  for k, layers in ipairs(self.layers) do
-    local trunk <const> = self["trunk" .. k]
-    for _, map in ipairs(trunk:features(trunk:prepare(images), layers)) do
-      maps[#maps + 1] = la.l2_normalize(map)
-    end
-  end
-  local height, width = 0, 0
-  for _, map in ipairs(maps) do
-    height, width = math.max(height, map:size(2)), math.max(width, map:size(3))
-  end
-  for k, map in ipairs(maps) do
-    if map:size(2) ~= height or map:size(3) ~= width then
-      maps[k] = la.resize(map, { height = height, width = width, mode = "half_pixel" })
+  for _, config in ipairs(self.config.trunks) do
+    local trunk <const> = self[config.kind]
+    for _, map in ipairs(trunk:features(trunk:preprocess(images), config.layers)) do
+      map = la.l2_normalize(map)
+      if map:size(2) ~= height or map:size(3) ~= width then
+        map = la.resize(map, { height = height, width = width, mode = "half_pixel" })
+      end
+      maps[#maps + 1] = map
     end
   end
   return #maps == 1 and maps[1] or la.l2_normalize(la.cat(maps, -1))
@@ -50,10 +94,10 @@ end
 
 function Features:extra()
   local parts <const> = {}
-  for k, layers in ipairs(self.layers) do
-    parts[k] = "layers " .. table.concat(layers, ", ")
+  for k, config in ipairs(self.config.trunks) do
+    parts[k] = string.format("%s %s", config.kind, table.concat(config.layers, ", "))
   end
-  return table.concat(parts, "; ")
+  return string.format("%s -> %d channels", table.concat(parts, "; "), self.channels)
 end
 
 return Features

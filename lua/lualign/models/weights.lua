@@ -1,38 +1,98 @@
 -- SPDX-License-Identifier: MIT
 --
--- Where pre-trained weights are: LUALIGN_WEIGHTS names a folder; else third_party/weights of the source tree, or, installed,
--- share/lualign/weights beside the Lua files.
+-- Where files of pre-trained weights are, and how they become state of our modules.
 
 local la <const> = require "lualign"
 
 local weights <const> = {}
 
--- The folder of this very file, from which both layouts are found.
-local function here()
-  return (debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$") or "."
+-- Files by the names of the trunks that they are for.
+local FILES <const> = {
+  mobilenetv2 = "mobilenetv2-oidv4.safetensors",
+  efficientnet_lite0 = "efficientnet-lite0-imagenet.safetensors",
+  resnet101 = "resnet101-imagenet.safetensors",
+  vgg16 = "vgg16-imagenet.safetensors",
+}
+
+local function exists(path)
+  local file <close> = io.open(path, "rb")
+  return file ~= nil
+end
+
+-- The packaged folder: third_party/weights of the source tree that this file is in, or, installed as
+-- <prefix>/share/lua/5.4/lualign/models/weights.lua, <prefix>/share/lualign/weights.
+local function packaged()
+  local here <const> = debug.getinfo(1, "S").source:match "^@(.*)/lualign/models/[^/]*$"
+  if not here then
+    return {}
+  end
+  return { here .. "/../third_party/weights", here .. "/../../lualign/weights" }
 end
 
 local function folders()
   local list <const> = {}
-  local own <const> = os.getenv "LUALIGN_WEIGHTS"
-  if own and own ~= "" then
-    list[1] = own
+  for folder in (os.getenv "LUALIGN_WEIGHTS" or ""):gmatch "[^:]+" do
+    list[#list + 1] = folder
   end
-  list[#list + 1] = here() .. "/../../../third_party/weights" -- lua/lualign/models
-  list[#list + 1] = here() .. "/../../../../lualign/weights"  -- share/lua/5.4/lualign/models
+  for _, folder in ipairs(packaged()) do
+    list[#list + 1] = folder
+  end
   return list
 end
 
---- The path of <name>.safetensors; an error names the places that were searched.
+--- The path of a weights file: `name` itself if it is a path, else the file of that name, or of the trunk of that name,
+-- in the folders of LUALIGN_WEIGHTS (joined by ':') or among those that come with lualign. An error if there is none.
 function weights.find(name)
+  if name:find "/" or name:find "%.safetensors$" and exists(name) then
+    if not exists(name) then
+      error(string.format("find_weights: there is no file '%s'", name), 0)
+    end
+    return name
+  end
+  local file <const> = FILES[name] or name:find "%.safetensors$" and name or name .. ".safetensors"
   for _, folder in ipairs(folders()) do
-    local path <const> = folder .. "/" .. name .. ".safetensors"
-    if la.io.exists(path) then
-      return path
+    if exists(folder .. "/" .. file) then
+      return folder .. "/" .. file
     end
   end
-  error(string.format("models: no weights %s.safetensors in %s; name a folder with LUALIGN_WEIGHTS, or the file itself", name,
-    table.concat(folders(), ", ")), 0)
+  error(string.format("find_weights: '%s' is not in %s; set LUALIGN_WEIGHTS to its folder, or give weights = path "
+    .. "(or false, for random ones)", file, table.concat(folders(), " or ")), 0)
+end
+
+--- PyTorch's layout to ours: weights of convolutions from (O, I, H, W) to (O, H, W, I). dict, result: name -> tensor.
+function weights.from_pytorch(dict)
+  local out <const> = {}
+  for name, t in pairs(dict) do
+    out[name] = t:dim() == 4 and t:permute({ 1, 3, 4, 2 }):contiguous() or t
+  end
+  return out
+end
+
+--- The tensors of a file, name -> tensor, in our layout: files that do not say in their metadata that they are
+-- lualign's have PyTorch's.
+function weights.read(path)
+  local dict <const>, metadata <const> = la.io.load_safetensors(path)
+  if metadata and metadata.format == "lualign" then
+    return dict
+  end
+  return weights.from_pytorch(dict)
+end
+
+--- Fills a trunk with the weights that `given` names: a path or name, nil or true for the trunk's own file, false for
+-- none. prepare(path) reads it, in our names and layouts. Names that the trunk has no use for are ignored.
+function weights.fill(trunk, given, prepare)
+  if given == false then
+    return
+  end
+  local path <const> = weights.find(type(given) == "string" and given or trunk.kind)
+  la.scope(la.no_grad, function()
+    local missing <const> = trunk:load_state_dict(prepare(path), { strict = false })
+    if #missing > 0 then
+      error(string.format("%s: '%s' lacks %s%s", trunk.kind, path, missing[1],
+        #missing > 1 and string.format(" and %d more", #missing - 1) or ""), 0)
+    end
+  end)
+  trunk.weights_path = path
 end
 
 return weights

@@ -1,0 +1,106 @@
+-- SPDX-License-Identifier: MIT
+--
+-- Trunks of inverted residual blocks (MobileNetV2, CVPR 2018; EfficientNet-Lite), with batch norm folded into weights
+-- and biases and TensorFlow's "SAME" padding. Layers are the numbers of the blocks, whose outputs they are, and "conv".
+
+local la <const> = require "lualign"
+local nn <const> = require "lualign.nn"
+local Module <const> = require "lualign.nn.module"
+local Trunk <const> = require "lualign.models.trunk"
+local options <const> = require "lualign.util.options"
+local weights <const> = require "lualign.models.weights"
+
+local inverted <const> = {}
+
+-- expand (1x1, where it widens), depthwise, project (1x1), the first two with ReLU6; plus the input where shapes agree.
+local Block <const> = Module.class "InvertedResidual"
+
+function Block:init(o)
+  local wide <const> = o.inputs * o.expand
+  if o.expand ~= 1 then
+    self:child("expand", nn.Conv2d { o.inputs, wide, kernel = 1 })
+  end
+  self:child("depthwise", nn.Conv2d {
+    wide, wide, kernel = o.kernel, stride = o.stride, dilation = o.dilation, padding = "same", groups = wide,
+  })
+  self:child("project", nn.Conv2d { wide, o.outputs, kernel = 1 })
+  self.residual = o.residual
+end
+
+function Block:forward(x)
+  local y <const> = self.expand and la.relu6(self.expand(x)) or x
+  local z <const> = self.project(la.relu6(self.depthwise(y)))
+  return self.residual and x + z or z
+end
+
+function Block:extra()
+  return self.residual and "residual" or ""
+end
+
+local Inverted <const> = Module.class("InvertedTrunk", Trunk)
+
+-- With `dilated`, the last halving of the resolution is left out and what follows it is dilated instead.
+local function block_options(plan, index, inputs, dilated)
+  local b <const> = plan.blocks[index + 1]
+  local coarse <const> = dilated and index >= plan.coarse
+  local stride <const> = coarse and 1 or b.stride or 1
+  return {
+    inputs = inputs, outputs = b.outputs, expand = index == 0 and 1 or 6, kernel = b.kernel or 3, stride = stride,
+    dilation = coarse and index > plan.coarse and 2 or 1,
+    residual = (b.stride or 1) == 1 and inputs == b.outputs and index > 0,
+  }
+end
+
+function Inverted:init(plan, given)
+  local o <const> = options.check(plan.kind, given, {
+    weights = options.optional, last = #plan.blocks - 1, dilated = false,
+  }, 4)
+  self.kind, self.last, self.channels = plan.kind, o.last, { conv = plan.width }
+  if math.type(o.last) ~= "integer" or o.last < 0 or o.last >= #plan.blocks then
+    error(string.format("%s: last must be a block from 0 to %d, got %s", plan.kind, #plan.blocks - 1,
+      tostring(o.last)), 4)
+  end
+  self:set_range(plan.scale, plan.shift)
+  self:child("conv", nn.Conv2d { 3, plan.width, kernel = 3, stride = 2, padding = "same" })
+  local inputs = plan.width
+  for index = 0, o.last do
+    local settings <const> = block_options(plan, index, inputs, o.dilated)
+    self:child("block" .. index, Block(settings))
+    self.channels[index] = settings.outputs
+    inputs = settings.outputs
+  end
+  weights.fill(self, o.weights, inverted.read)
+end
+
+function Inverted:run(x, visit)
+  x = la.relu6(self.conv(x))
+  local done = visit("conv", x)
+  for index = 0, self.last do
+    if done then
+      return
+    end
+    x = self["block" .. index](x)
+    done = visit(index, x)
+  end
+end
+
+--- The tensors of a weights file, whose layouts are ours but for depthwise weights: (H, W, C) there, (C, H, W, 1) here.
+function inverted.read(path)
+  local dict <const> = la.io.load_safetensors(path)
+  for name, t in pairs(dict) do
+    if name:find "depthwise%.weight$" and t:dim() == 3 then
+      dict[name] = t:permute({ 3, 1, 2 }):unsqueeze(4):contiguous()
+    end
+  end
+  return dict
+end
+
+--- A constructor for the network of a plan: { kind, width = channels of the first convolution, scale, shift, coarse =
+-- the block that halves the resolution last, blocks = { { outputs, stride, kernel }, ... } }.
+function inverted.constructor(plan)
+  return function(given)
+    return Inverted(plan, given)
+  end
+end
+
+return inverted
