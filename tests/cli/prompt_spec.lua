@@ -6,6 +6,7 @@ local la <const> = require "lualign"
 local locals <const> = require "lualign.util.locals"
 local show <const> = require "lualign.util.show"
 local run <const> = require "lib.run"
+local shared <const> = require "lib.shared"
 local tmp <const> = require "lib.tmp"
 
 local function has(text, part)
@@ -107,7 +108,14 @@ describe("at a terminal", function()
     assert.equal(0, r.status)
   end)
 
+  local function needs_editor()
+    if run({ "--version" }).out:find("line editing: none", 1, true) then
+      shared.pending "this build has no line editing"
+    end
+  end
+
   it("the history has one entry for a chunk and is kept", function()
+    needs_editor()
     local r <const> = terminal { { "> ", "for i = 8, 8 do\nprint('n' .. i)\nend\n" }, { "n8", "last = 5\n\4" } }
     assert.equal(0, r.status)
     local again <const> = terminal { { "> ", "\16\n" }, { "last = 5", "\16\16\n" }, { "n8", "\4" } } -- Ctrl-P: up
@@ -117,6 +125,7 @@ describe("at a terminal", function()
   end)
 
   it("names are completed", function()
+    needs_editor()
     local r <const> = terminal { { "> ", "la.soft_inlier_c\t ~= nil\n" }, { "true", "\4" } }
     has(r.screen, "la.soft_inlier_count")
   end)

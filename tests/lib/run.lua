@@ -7,18 +7,25 @@
 --   run.shell("lualign devices | head -1", options)     -- a shell command, in which lualign is the program
 --   run.terminal({ ... }, script)                       -- at a pseudo-terminal, see below
 --
--- The program is $LUALIGN_BIN, else lualign in $LUALIGN_BUILD, else in the repository's build folder.
+-- The program is $LUALIGN_BIN, else lualign in $LUALIGN_BUILD, else the one that runs the specs, else build/lualign.
 
+local lfs <const> = require "lfs"
 local shared <const> = require "lib.shared"
 local tmp <const> = require "lib.tmp"
 
 local run <const> = {}
 
-run.program = os.getenv "LUALIGN_BIN" or (os.getenv "LUALIGN_BUILD" or shared.repository .. "/build") .. "/lualign"
-
-if run.program:sub(1, 1) ~= "/" then
-  run.program = require("lfs").currentdir() .. "/" .. run.program
+local function find_program()
+  local build <const> = os.getenv "LUALIGN_BUILD"
+  local path <const> = os.getenv "LUALIGN_BIN" or build and build .. "/lualign"
+  if path then
+    return path:sub(1, 1) == "/" and path or lfs.currentdir() .. "/" .. path
+  end
+  local self <const> = (lfs.symlinkattributes "/proc/self/exe" or {}).target
+  return self and self:match "/lualign$" and self or shared.repository .. "/build/lualign"
 end
+
+run.program = find_program()
 
 function run.quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
@@ -73,7 +80,8 @@ function run.terminal(args, steps, options)
       tmp.write(dir .. "/wait" .. i, step[1])
       -- gives up after about 20 s
       feeder[#feeder + 1] = string.format(
-        "n=0; until grep -qF -f %s/wait%d %s/screen || [ $n -gt 200 ]; do sleep 0.1; n=$((n+1)); done", dir, i, dir)
+        "n=0; until grep -qF -f %s/wait%d %s/screen || [ -e %s/done ] || [ $n -gt 200 ]; do sleep 0.1; n=$((n+1)); done",
+        dir, i, dir, dir)
     end
     tmp.write(dir .. "/type" .. i, step[2])
     feeder[#feeder + 1] = string.format("cat %s/type%d", dir, i)
