@@ -79,9 +79,8 @@ function run.terminal(args, steps, options)
       assert(step[1] ~= "" and not step[1]:find "\n", "run.terminal: what is waited for must lie in one line")
       tmp.write(dir .. "/wait" .. i, step[1])
       -- gives up after about 20 s
-      feeder[#feeder + 1] = string.format(
-        "n=0; until grep -qF -f %s/wait%d %s/screen || [ -e %s/done ] || [ $n -gt 200 ]; do sleep 0.1; n=$((n+1)); done",
-        dir, i, dir, dir)
+      local seen <const> = string.format("grep -qF -f %s/wait%d %s/screen || [ -e %s/done ]", dir, i, dir, dir)
+      feeder[#feeder + 1] = "n=0; until " .. seen .. " || [ $n -gt 200 ]; do sleep 0.1; n=$((n+1)); done"
     end
     tmp.write(dir .. "/type" .. i, step[2])
     feeder[#feeder + 1] = string.format("cat %s/type%d", dir, i)
