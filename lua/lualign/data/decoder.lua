@@ -13,30 +13,48 @@ local function new(jobs, threads)
   return setmetatable({ jobs = jobs, loader = la.io.loader { threads = threads or 2 }, queue = {} }, Decoder)
 end
 
-local function key_of(indices)
-  return table.concat(indices, ",")
+-- What makes one job another picture than the next.
+local function key_of(jobs)
+  local parts <const> = {}
+  for k, job in ipairs(jobs) do
+    local o <const> = job.options
+    local c <const> = o.crop
+    parts[k] = string.format("%s|%s|%s", job.path, o.flip,
+      c and string.format("%d %d %d %d", c.top, c.bottom, c.left, c.right) or "whole")
+  end
+  return table.concat(parts, "\n")
 end
 
---- Queues the pictures of a batch for decoding; rng(i) gives the generator of sample i.
-function Decoder:submit(indices, rng)
-  local count = 0
+local function jobs_of(self, indices, rng)
+  local list <const> = {}
   for _, i in ipairs(indices) do
     for _, job in ipairs(self.jobs(i, rng(i))) do
-      self.loader:submit(job.path, job.options)
-      count = count + 1
+      list[#list + 1] = job
     end
   end
-  self.queue[#self.queue + 1] = { key = key_of(indices), count = count }
+  return list
+end
+
+local function enqueue(self, jobs)
+  for _, job in ipairs(jobs) do
+    self.loader:submit(job.path, job.options)
+  end
+  self.queue[#self.queue + 1] = { key = key_of(jobs), count = #jobs }
+end
+
+function Decoder:submit(indices, rng)
+  enqueue(self, jobs_of(self, indices, rng))
 end
 
 --- All images of a batch as one tensor (jobs, h, w, 3), in the order of indices and, within one, of its jobs.
 function Decoder:fetch(indices, rng)
-  local key <const> = key_of(indices)
+  local jobs <const> = jobs_of(self, indices, rng)
+  local key <const> = key_of(jobs)
   while self.queue[1] and self.queue[1].key ~= key do -- decoded for a batch that nobody wants any more
     self.loader:batch(table.remove(self.queue, 1).count)
   end
   if not self.queue[1] then
-    self:submit(indices, rng)
+    enqueue(self, jobs)
   end
   return self.loader:batch(table.remove(self.queue, 1).count)
 end

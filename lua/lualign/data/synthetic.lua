@@ -36,13 +36,62 @@ function Synthetic:batch(indices, rng)
   return { source = source, target = target, theta = theta }
 end
 
-return function(given)
+local synthetic <const> = {}
+
+local IMAGE <const> = { jpg = true, jpeg = true, png = true, bmp = true, tga = true }
+
+-- All pictures below a folder, in the order of their names.
+local function find_below(lfs, found, folder)
+  local names <const> = {}
+  for name in lfs.dir(folder) do
+    if name:sub(1, 1) ~= "." then
+      names[#names + 1] = name
+    end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local path <const> = folder .. "/" .. name
+    if lfs.attributes(path, "mode") == "directory" then
+      find_below(lfs, found, path)
+    elseif IMAGE[(name:match "%.(%w+)$" or ""):lower()] then
+      found[#found + 1] = path
+    end
+  end
+end
+
+--- Paths of pictures, from a list of folders (all below them) and CSV files with a column image, relative to the file.
+function synthetic.find_images(places)
+  local lfs <const> = require "lfs"
+  local found <const> = {}
+  for _, place in ipairs(places) do
+    local before <const> = #found
+    if lfs.attributes(place, "mode") == "directory" then
+      find_below(lfs, found, place)
+    else
+      local folder <const> = place:match "^(.*)/[^/]*$" or "."
+      for _, row in ipairs(la.io.read_csv(place, { required = { "image" } })) do
+        found[#found + 1] = folder .. "/" .. row.image
+      end
+    end
+    if #found == before then
+      error(string.format("data.synthetic: there is no picture in %s", place), 0)
+    end
+  end
+  return found
+end
+
+local function new(given)
   local o <const> = options.check("data.synthetic", given, {
     images = options.required, model = "affine", style = "weakalign", size = 240, canvas = { 480, 640 }, threads = 2,
   })
+  if #o.images == 0 then
+    error("data.synthetic: images must be a list of at least one path", 3)
+  end
   local self <const> = setmetatable({ images = o.images, model = o.model, style = o.style, size = o.size }, Synthetic)
   self.decoder = decoder(function(i, rng)
     return { { path = o.images[i], options = { size = o.canvas, flip = rng:uniform() < 0.5 } } }
   end, o.threads)
   return self
 end
+
+return setmetatable(synthetic, { __call = function(_, given) return new(given) end })
