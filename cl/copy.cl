@@ -11,27 +11,21 @@
 #define INT_TO_uchar(x) convert_uchar_sat(x)
 
 // Both sides may be any view: operand 0 of the walk is where to, operand 1 where from.
-#define COPY(D, S, CONVERT)                                                                                    \
-    kernel void copy_##D##_##S(global D *to, global const S *from, const pointwise w)                          \
-    {                                                                                                          \
-        pointwise_part p;                                                                                      \
-        if (!pointwise_begin(&p, &w, get_global_id(0)))                                                        \
-            return;                                                                                            \
-        to += p.at[0];                                                                                         \
-        from += p.at[1];                                                                                       \
-        if (p.step[0] == 1 && p.step[1] == 1) {                                                                \
-            for (int i = 0; i < p.count; i++)                                                                  \
-                to[i] = CONVERT(from[i]);                                                                      \
-        } else {                                                                                               \
-            for (int i = 0; i < p.count; i++)                                                                  \
-                to[i * p.step[0]] = CONVERT(from[i * p.step[1]]);                                              \
-        }                                                                                                      \
-    }                                                                                                          \
-    kernel void copy_flat_##D##_##S(global D *to, global const S *from, const int n, const int t, const int f) \
-    {                                                                                                          \
-        const int i = get_global_id(0);                                                                        \
-        if (i < n)                                                                                             \
-            to[t + i] = CONVERT(from[f + i]);                                                                  \
+#define COPY(D, S, CONVERT)                                                           \
+    kernel void copy_##D##_##S(global D *to, global const S *from, const pointwise w) \
+    {                                                                                 \
+        pointwise_part p;                                                             \
+        if (!pointwise_begin(&p, &w, get_global_id(0)))                               \
+            return;                                                                   \
+        to += p.at[0];                                                                \
+        from += p.at[1];                                                              \
+        if (p.step[0] == 1 && p.step[1] == 1) {                                       \
+            for (int i = 0; i < p.count; i++)                                         \
+                to[i] = CONVERT(from[i]);                                             \
+        } else {                                                                      \
+            for (int i = 0; i < p.count; i++)                                         \
+                to[i * p.step[0]] = CONVERT(from[i * p.step[1]]);                     \
+        }                                                                             \
     }
 
 COPY(float, float, FLOAT_TO_float)
@@ -72,31 +66,34 @@ TRANSPOSE(int)
 TRANSPOSE(uchar)
 
 // to: any view; every element becomes v
-#define FILL(D)                                                                  \
-    kernel void fill_##D(global D *to, const pointwise w, const D v)             \
-    {                                                                            \
-        pointwise_part p;                                                        \
-        if (!pointwise_begin(&p, &w, get_global_id(0)))                          \
-            return;                                                              \
-        to += p.at[0];                                                           \
-        for (int i = 0; i < p.count; i++)                                        \
-            to[i * p.step[0]] = v;                                               \
-    }                                                                            \
-    kernel void fill_flat_##D(global D *to, const int n, const int t, const D v) \
-    {                                                                            \
-        const int i = get_global_id(0);                                          \
-        if (i < n)                                                               \
-            to[t + i] = v;                                                       \
+#define FILL(D)                                                      \
+    kernel void fill_##D(global D *to, const pointwise w, const D v) \
+    {                                                                \
+        pointwise_part p;                                            \
+        if (!pointwise_begin(&p, &w, get_global_id(0)))              \
+            return;                                                  \
+        to += p.at[0];                                               \
+        for (int i = 0; i < p.count; i++)                            \
+            to[i * p.step[0]] = v;                                   \
     }
 
 FILL(float)
 FILL(int)
 FILL(uchar)
 
-// to += alpha * from, both dense
-kernel void accumulate(global float *to, global const float *from, const int n, const float alpha)
+// to += alpha * from; to is dense
+kernel void accumulate(global float *to, global const float *from, const pointwise w, const float alpha)
 {
-    const int i = get_global_id(0);
-    if (i < n)
-        to[i] = fma(alpha, from[i], to[i]);
+    pointwise_part p;
+    if (!pointwise_begin(&p, &w, get_global_id(0)))
+        return;
+    to += p.out;
+    from += p.at[0];
+    if (p.step[0] == 1) {
+        for (int i = 0; i < p.count; i++)
+            to[i] = fma(alpha, from[i], to[i]);
+    } else {
+        for (int i = 0; i < p.count; i++)
+            to[i] = fma(alpha, from[i * p.step[0]], to[i]);
+    }
 }

@@ -2,26 +2,50 @@
 // unary.cl -- y = f(x) element by element, and gx = g * f'(x), from x and y. p and q are f's own numbers.
 #include "common.clh"
 
-#define FORWARD(NAME, T, EXPR)                                                             \
-    kernel void NAME(global T *out, global const T *in, const int n, const T p, const T q) \
-    {                                                                                      \
-        const int i = get_global_id(0);                                                    \
-        if (i < n) {                                                                       \
-            const T x = in[i];                                                             \
-            out[i] = EXPR;                                                                 \
-        }                                                                                  \
+#define FORWARD(NAME, T, EXPR)                                                                   \
+    kernel void NAME(global T *out, global const T *in, const pointwise w, const T p, const T q) \
+    {                                                                                            \
+        pointwise_part part;                                                                     \
+        if (!pointwise_begin(&part, &w, get_global_id(0)))                                       \
+            return;                                                                              \
+        out += part.out;                                                                         \
+        in += part.at[0];                                                                        \
+        if (part.step[0] == 1) {                                                                 \
+            for (int i = 0; i < part.count; i++) {                                               \
+                const T x = in[i];                                                               \
+                out[i] = EXPR;                                                                   \
+            }                                                                                    \
+        } else {                                                                                 \
+            for (int i = 0; i < part.count; i++) {                                               \
+                const T x = in[i * part.step[0]];                                                \
+                out[i] = EXPR;                                                                   \
+            }                                                                                    \
+        }                                                                                        \
     }
 
-#define UNARY(NAME, EXPR, SLOPE)                                                                \
-    FORWARD(NAME##_fwd, float, EXPR)                                                            \
-    kernel void NAME##_bwd(global float *out, global const float *grad, global const float *px, \
-                           global const float *py, const int n, const float p, const float q)   \
-    {                                                                                           \
-        const int i = get_global_id(0);                                                         \
-        if (i < n) {                                                                            \
-            const float g = grad[i], x = px[i], y = py[i];                                      \
-            out[i] = SLOPE;                                                                     \
-        }                                                                                       \
+#define UNARY(NAME, EXPR, SLOPE)                                                                                      \
+    FORWARD(NAME##_fwd, float, EXPR)                                                                                  \
+    kernel void NAME##_bwd(global float *out, global const float *pg, global const float *px, global const float *py, \
+                           const pointwise w, const float p, const float q)                                           \
+    {                                                                                                                 \
+        pointwise_part part;                                                                                          \
+        if (!pointwise_begin(&part, &w, get_global_id(0)))                                                            \
+            return;                                                                                                   \
+        out += part.out;                                                                                              \
+        pg += part.at[0];                                                                                             \
+        px += part.at[1];                                                                                             \
+        py += part.at[2];                                                                                             \
+        if (part.step[0] == 1 && part.step[1] == 1 && part.step[2] == 1) {                                            \
+            for (int i = 0; i < part.count; i++) {                                                                    \
+                const float g = pg[i], x = px[i], y = py[i];                                                          \
+                out[i] = SLOPE;                                                                                       \
+            }                                                                                                         \
+        } else {                                                                                                      \
+            for (int i = 0; i < part.count; i++) {                                                                    \
+                const float g = pg[i * part.step[0]], x = px[i * part.step[1]], y = py[i * part.step[2]];             \
+                out[i] = SLOPE;                                                                                       \
+            }                                                                                                         \
+        }                                                                                                             \
     }
 
 UNARY(neg, -x, -g)
@@ -36,7 +60,7 @@ UNARY(sigmoid, 1.0f / (1.0f + exp(-x)), g *y *(1.0f - y))
 // NaN stays: it is neither below nor above, and its gradient passes
 UNARY(relu, x <= 0.0f ? 0.0f : x, x <= 0.0f ? 0.0f : g)
 UNARY(relu6, x <= 0.0f ? 0.0f : x > 6.0f ? 6.0f : x, x <= 0.0f || x >= 6.0f ? 0.0f : g)
-UNARY(clamp, x<p ? p : x> q ? q : x, x<p || x> q ? 0.0f : g)
+UNARY(clamp, (x < p) ? p : ((x > q) ? q : x), (x < p) || (x > q) ? 0.0f : g)
 
 FORWARD(floor_fwd, float, floor(x))
 FORWARD(sign_fwd, float, x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x)
@@ -44,4 +68,4 @@ FORWARD(sign_fwd, float, x > 0.0f ? 1.0f : x < 0.0f ? -1.0f : x)
 FORWARD(neg_fwd_int, int, -x)
 FORWARD(abs_fwd_int, int, max(x, -x))
 FORWARD(sign_fwd_int, int, x > 0 ? 1 : x < 0 ? -1 : 0)
-FORWARD(clamp_fwd_int, int, x<p ? p : x> q ? q : x)
+FORWARD(clamp_fwd_int, int, (x < p) ? p : ((x > q) ? q : x))

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "ops/op.h"
+#include "tensor/pointwise.h"
 
 static const la_param x_param[] = {
     { LA_P_TENSOR, "x", NULL, "the tensor that is written, any shape and type", NULL },
@@ -78,15 +79,17 @@ const la_op la_op_copy_ = {
 /* x = x * factor + shift where x is dense. */
 static int affine(la_tensor *x, double factor, double shift)
 {
+    la_pointwise w;
     const int64_t n = la_tensor_numel(x);
+    la__pointwise_plan(&w, x->ndim, x->dim, 1, &x);
     x->storage->version++;
     return la__launch(x->storage->dev,
                       &(la_launch){ .program = "in_place",
                                     .entry = "affine_inplace",
-                                    .global = { (size_t)n },
+                                    .global = { (size_t)w.items },
                                     .bytes = 8.0 * (double)n,
                                     .flops = 2.0 * (double)n },
-                      (la_karg[]){ LA_T(x), LA_INT(n), LA_FLOAT(factor), LA_FLOAT(shift) }, 4);
+                      (la_karg[]){ LA_T(x), LA_STRUCT(w), LA_FLOAT(factor), LA_FLOAT(shift) }, 4);
 }
 
 /* x = op(x, y or number) by way of a fresh tensor: what views and integers need. */
@@ -180,6 +183,7 @@ static int scale_forward(la_call *c)
 {
     int err = 0;
     char text[LA_SHAPE_TEXT];
+    la_pointwise w;
     la_tensor *factor = NULL, *x = c->in[0];
     const int64_t n = la_tensor_numel(x);
 
@@ -195,14 +199,15 @@ static int scale_forward(la_call *c)
         la_tensor_release(&scalar);
         goto done;
     }
+    la__pointwise_plan(&w, x->ndim, x->dim, 1, &x);
     x->storage->version++;
     LA_TRY(la__launch(c->dev,
                       &(la_launch){ .program = "in_place",
                                     .entry = "scale_inplace",
-                                    .global = { (size_t)n },
+                                    .global = { (size_t)w.items },
                                     .bytes = 8.0 * (double)n,
                                     .flops = (double)n },
-                      (la_karg[]){ LA_T(x), LA_T(factor), LA_INT(n) }, 3));
+                      (la_karg[]){ LA_T(x), LA_T(factor), LA_STRUCT(w) }, 3));
 done:
     la_tensor_release(&factor);
     return err;

@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "ops/op.h"
+#include "tensor/pointwise.h"
 
 /* Every tensor of a step has the parameter's shape, is float32, and dense where it is written. */
 static int check_state(const la_call *c, int slot)
@@ -46,6 +47,7 @@ static const la_param sgd_params[] = {
 static int sgd_forward(la_call *c)
 {
     int err = 0;
+    la_pointwise w;
     la_tensor *p = c->in[0], *buffer = c->in[2], *g = NULL;
     const double lr = c->arg[3].number, momentum = c->arg[4].number, decay = c->arg[6].number;
     const int64_t n = la_tensor_numel(p);
@@ -58,25 +60,26 @@ static int sgd_forward(la_call *c)
     if (momentum != 0 && !buffer)
         return la_fail(LA_EARG, "sgd_step_: buffer is missing, and momentum is %g", momentum);
     LA_TRY(la__dense(&g, c->in[1]));
+    la__pointwise_plan(&w, p->ndim, p->dim, 1, &p);
     p->storage->version++;
     if (momentum == 0) {
         LA_TRY(la__launch(c->dev,
                           &(la_launch){ .program = "in_place",
                                         .entry = "sgd_step",
-                                        .global = { (size_t)n },
+                                        .global = { (size_t)w.items },
                                         .bytes = 12.0 * (double)n,
                                         .flops = 4.0 * (double)n },
-                          (la_karg[]){ LA_T(p), LA_T(g), LA_INT(n), LA_FLOAT(lr), LA_FLOAT(decay) }, 5));
+                          (la_karg[]){ LA_T(p), LA_T(g), LA_STRUCT(w), LA_FLOAT(lr), LA_FLOAT(decay) }, 5));
         goto done;
     }
     buffer->storage->version++;
     LA_TRY(la__launch(c->dev,
                       &(la_launch){ .program = "in_place",
                                     .entry = "sgd_step_momentum",
-                                    .global = { (size_t)n },
+                                    .global = { (size_t)w.items },
                                     .bytes = 20.0 * (double)n,
                                     .flops = 8.0 * (double)n },
-                      (la_karg[]){ LA_T(p), LA_T(buffer), LA_T(g), LA_INT(n), LA_INT(c->arg[8].ints[0]),
+                      (la_karg[]){ LA_T(p), LA_T(buffer), LA_T(g), LA_STRUCT(w), LA_INT(c->arg[8].ints[0]),
                                    LA_INT(c->arg[7].ints[0]), LA_FLOAT(lr), LA_FLOAT(decay), LA_FLOAT(momentum),
                                    LA_FLOAT(1 - c->arg[5].number) },
                       10));
@@ -133,6 +136,7 @@ done:
 static int adam_forward(la_call *c)
 {
     int err = 0;
+    la_pointwise w;
     la_tensor *g = NULL;
     const double lr = c->arg[4].number, beta1 = c->arg[6].number, beta2 = c->arg[7].number, decay = c->arg[9].number;
     const bool decoupled = c->arg[10].ints[0];
@@ -142,15 +146,16 @@ static int adam_forward(la_call *c)
     LA_TRY(check_adam(c));
     LA_TRY(la__dense(&g, c->in[1]));
     const double size = lr / (1 - pow(beta1, step)), root = sqrt(1 - pow(beta2, step));
+    la__pointwise_plan(&w, c->in[0]->ndim, c->in[0]->dim, 1, c->in);
     for (int k = 0; k < 4; k++)
         c->in[k]->storage->version += k != 1;
     LA_TRY(la__launch(c->dev,
                       &(la_launch){ .program = "in_place",
                                     .entry = "adam_step",
-                                    .global = { (size_t)n },
+                                    .global = { (size_t)w.items },
                                     .bytes = 28.0 * (double)n,
                                     .flops = 16.0 * (double)n },
-                      (la_karg[]){ LA_T(c->in[0]), LA_T(c->in[2]), LA_T(c->in[3]), LA_T(g), LA_INT(n),
+                      (la_karg[]){ LA_T(c->in[0]), LA_T(c->in[2]), LA_T(c->in[3]), LA_T(g), LA_STRUCT(w),
                                    LA_FLOAT(decoupled ? 1 - lr * decay : 1), LA_FLOAT(decoupled ? 0 : decay),
                                    LA_FLOAT(1 - beta1), LA_FLOAT(beta2), LA_FLOAT(1 - beta2), LA_FLOAT(size),
                                    LA_FLOAT(root), LA_FLOAT(c->arg[8].number) },

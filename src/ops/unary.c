@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "ops/op.h"
+#include "tensor/pointwise.h"
 
 static const la_param params[] = {
     { LA_P_TENSOR, "x", NULL, "float32, any shape", NULL },
@@ -32,39 +33,29 @@ static void numbers(const la_call *c, double *p, double *q)
     *q = bounded && c->arg[2].count > 0 ? c->arg[2].number : INFINITY;
 }
 
-/* out = f(x) by the kernel <op>_fwd, for integers <op>_fwd_int; both dense. */
-static int launch(const la_call *c, la_tensor *out, const la_tensor *x, double p, double q)
+/* out = f(x) by the kernel <op>_fwd, for integers <op>_fwd_int. */
+static int launch(const la_call *c, la_tensor *out, la_tensor *x, double p, double q)
 {
     char entry[24];
     const bool ints = x->dtype == LA_I32;
-    const int64_t n = la_tensor_numel(x);
     snprintf(entry, sizeof entry, "%s_fwd%s", c->op->name, ints ? "_int" : "");
-    return la__launch(
-        c->dev,
-        &(la_launch){
-            .program = "unary", .entry = entry, .global = { (size_t)n }, .bytes = 8.0 * (double)n, .flops = (double)n },
-        (la_karg[]){ LA_T(out), LA_T(x), LA_INT(n), ints ? LA_INT(p) : LA_FLOAT(p), ints ? LA_INT(q) : LA_FLOAT(q) },
-        5);
+    return la__pointwise_with(out, "unary", entry, 1, &x, 2,
+                              (la_karg[]){ ints ? LA_INT(p) : LA_FLOAT(p), ints ? LA_INT(q) : LA_FLOAT(q) });
 }
 
 static int forward(la_call *c)
 {
     int err = 0;
     double p, q;
-    la_tensor *x = NULL;
 
     LA_TRY(la__check_f32(c, 0));
-    LA_TRY(la__dense(&x, c->in[0]));
-    LA_TRY(la__out(c, 0, LA_F32, x->ndim, x->dim));
     numbers(c, &p, &q);
     if (p > q)
-        err = la_fail(LA_EARG, "%s: min must not be above max, got %g and %g", c->op->name, p, q);
-    else
-        err = launch(c, c->out[0], x, p, q);
-    LA_TRY(err);
+        return la_fail(LA_EARG, "%s: min must not be above max, got %g and %g", c->op->name, p, q);
+    LA_TRY(la__out(c, 0, LA_F32, c->in[0]->ndim, c->in[0]->dim));
+    LA_TRY(launch(c, c->out[0], c->in[0], p, q));
     LA_TRY(la__alias(&c->saved[0], c->out[0]));
 done:
-    la_tensor_release(&x);
     return err;
 }
 
@@ -73,7 +64,7 @@ static int forward_any(la_call *c)
 {
     int err = 0;
     double p, q;
-    la_tensor *whole = NULL, *x = NULL;
+    la_tensor *x = NULL;
 
     if (c->in[0]->dtype == LA_F32)
         return forward(c);
@@ -82,12 +73,10 @@ static int forward_any(la_call *c)
     q = fmin(floor(q), INT32_MAX);
     if (!(p <= q))
         return la_fail(LA_EARG, "%s: no integer lies between min and max", c->op->name);
-    LA_TRY(la__convert(&whole, c->in[0], LA_I32));
-    LA_TRY(la__dense(&x, whole));
+    LA_TRY(la__convert(&x, c->in[0], LA_I32));
     LA_TRY(la__out(c, 0, LA_I32, x->ndim, x->dim));
     LA_TRY(launch(c, c->out[0], x, p, q));
 done:
-    la_tensor_release(&whole);
     la_tensor_release(&x);
     return err;
 }
@@ -97,24 +86,13 @@ static int backward(la_call *c, la_tensor *const *g)
     int err = 0;
     double p, q;
     char entry[24];
-    la_tensor *x = NULL;
 
-    LA_TRY(la__dense(&x, c->in[0]));
-    LA_TRY(la_tensor_new(&c->grad[0], c->dev, LA_F32, x->ndim, x->dim));
-    const int64_t n = la_tensor_numel(x);
+    LA_TRY(la_tensor_new(&c->grad[0], c->dev, LA_F32, c->in[0]->ndim, c->in[0]->dim));
     numbers(c, &p, &q);
     snprintf(entry, sizeof entry, "%s_bwd", c->op->name);
-    LA_TRY(la__launch(
-        c->dev,
-        &(la_launch){ .program = "unary",
-                      .entry = entry,
-                      .global = { (size_t)n },
-                      .bytes = 16.0 * (double)n,
-                      .flops = 2.0 * (double)n },
-        (la_karg[]){ LA_T(c->grad[0]), LA_T(g[0]), LA_T(x), LA_T(c->saved[0]), LA_INT(n), LA_FLOAT(p), LA_FLOAT(q) },
-        7));
+    LA_TRY(la__pointwise_with(c->grad[0], "unary", entry, 3, (la_tensor *[]){ g[0], c->in[0], c->saved[0] }, 2,
+                              (la_karg[]){ LA_FLOAT(p), LA_FLOAT(q) }));
 done:
-    la_tensor_release(&x);
     return err;
 }
 

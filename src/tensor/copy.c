@@ -44,16 +44,10 @@ static int copy(la_tensor *dst, const la_tensor *src)
     la__pointwise_plan(&p, dst->ndim, dst->dim, 2, both);
     if (dst->dtype == src->dtype && is_transposition(&p))
         return transpose(dst, src, &p, bytes);
-    const bool flat = p.ndim == 1 && p.stride[0][0] == 1 && p.stride[1][0] == 1;
-    snprintf(entry, sizeof entry, "copy_%s%s_%s", flat ? "flat_" : "", kernel_type[dst->dtype],
-             kernel_type[src->dtype]);
-    const la_launch what = {
-        .program = "copy", .entry = entry, .global = { flat ? (size_t)n : (size_t)p.items }, .bytes = bytes
-    };
-    if (flat)
-        return la__launch(dst->storage->dev, &what,
-                          (la_karg[]){ LA_T(dst), LA_T(src), LA_INT(n), LA_INT(p.offset[0]), LA_INT(p.offset[1]) }, 5);
-    return la__launch(dst->storage->dev, &what, (la_karg[]){ LA_T(dst), LA_T(src), LA_STRUCT(p) }, 3);
+    snprintf(entry, sizeof entry, "copy_%s_%s", kernel_type[dst->dtype], kernel_type[src->dtype]);
+    return la__launch(dst->storage->dev,
+                      &(la_launch){ .program = "copy", .entry = entry, .global = { (size_t)p.items }, .bytes = bytes },
+                      (la_karg[]){ LA_T(dst), LA_T(src), LA_STRUCT(p) }, 3);
 }
 
 int la__copy(la_tensor *dst, const la_tensor *src)
@@ -97,16 +91,13 @@ int la__fill(la_tensor *dst, double value)
     if (n == 0)
         return 0;
     la__pointwise_plan(&p, dst->ndim, dst->dim, 1, &dst);
-    const bool flat = p.ndim == 1 && p.stride[0][0] == 1;
-    snprintf(entry, sizeof entry, "fill_%s%s", flat ? "flat_" : "", kernel_type[dst->dtype]);
-    const la_launch what = { .program = "copy",
-                             .entry = entry,
-                             .global = { flat ? (size_t)n : (size_t)p.items },
-                             .bytes = (double)n * (double)la_dtype_size(dst->dtype) };
-    if (flat)
-        return la__launch(dst->storage->dev, &what,
-                          (la_karg[]){ LA_T(dst), LA_INT(n), LA_INT(p.offset[0]), typed(dst->dtype, value) }, 4);
-    return la__launch(dst->storage->dev, &what, (la_karg[]){ LA_T(dst), LA_STRUCT(p), typed(dst->dtype, value) }, 3);
+    snprintf(entry, sizeof entry, "fill_%s", kernel_type[dst->dtype]);
+    return la__launch(dst->storage->dev,
+                      &(la_launch){ .program = "copy",
+                                    .entry = entry,
+                                    .global = { (size_t)p.items },
+                                    .bytes = (double)n * (double)la_dtype_size(dst->dtype) },
+                      (la_karg[]){ LA_T(dst), LA_STRUCT(p), typed(dst->dtype, value) }, 3);
 }
 
 int la__clone(la_tensor **out, const la_tensor *t)
@@ -146,23 +137,19 @@ done:
 int la__accumulate(la_tensor *dst, const la_tensor *src, double alpha)
 {
     int err = 0;
-    la_tensor *dense = NULL;
+    la_tensor *from = NULL;
     char a[LA_SHAPE_TEXT], b[LA_SHAPE_TEXT];
-    const int64_t n = la_tensor_numel(dst);
 
     if (!la__same_shape(dst, src) || dst->dtype != LA_F32 || src->dtype != LA_F32)
         return la_fail(LA_ESHAPE, "accumulate: needs two float32 tensors of one shape, got %s and %s",
                        la__shape(dst, a), la__shape(src, b));
-    LA_TRY(la__dense(&dense, src));
+    if (dst->storage == src->storage) /* they may overlap, each in its own order */
+        LA_TRY(la__clone(&from, src));
+    else
+        LA_TRY(la__alias(&from, src));
     dst->storage->version++;
-    LA_TRY(la__launch(dst->storage->dev,
-                      &(la_launch){ .program = "copy",
-                                    .entry = "accumulate",
-                                    .global = { (size_t)n },
-                                    .bytes = 12.0 * (double)n,
-                                    .flops = 2.0 * (double)n },
-                      (la_karg[]){ LA_T(dst), LA_T(dense), LA_INT(n), LA_FLOAT(alpha) }, 4));
+    LA_TRY(la__pointwise_with(dst, "copy", "accumulate", 1, &from, 1, (la_karg[]){ LA_FLOAT(alpha) }));
 done:
-    la_tensor_release(&dense);
+    la_tensor_release(&from);
     return err;
 }

@@ -6,8 +6,13 @@
 
 #include <string.h>
 
-/* Elements of one work-item on a CPU: its inner loop has the vectors, and some hundred of them share out evenly. */
-enum { CPU_CHUNK = 1024 };
+enum { SHORTEST = 64, LONGEST = 1024, RUNS = 128 };
+
+int64_t la__pointwise_chunk(const la_device *dev, int64_t n)
+{
+    const int64_t even = n / RUNS;
+    return !la__device_is_cpu(dev) ? 1 : even < SHORTEST ? SHORTEST : even > LONGEST ? LONGEST : even;
+}
 
 void la__pointwise_plan(la_pointwise *p, int ndim, const int64_t *dim, int n, la_tensor *const *operand)
 {
@@ -37,15 +42,17 @@ void la__pointwise_plan(la_pointwise *p, int ndim, const int64_t *dim, int n, la
         p->ndim = 1;
     }
     const int32_t length = p->dim[p->ndim - 1];
-    p->chunk = !la__device_is_cpu(operand[0]->storage->dev) ? 1 : length < CPU_CHUNK ? length : CPU_CHUNK;
+    const int64_t chunk = la__pointwise_chunk(operand[0]->storage->dev, total);
+    p->chunk = chunk < length ? (int32_t)chunk : length;
     p->segments = total > 0 ? (length + p->chunk - 1) / p->chunk : 0;
     p->items = total > 0 ? (int32_t)total / length * p->segments : 0;
 }
 
-int la__pointwise(la_tensor *out, const char *program, const char *entry, int n, la_tensor *const *operand)
+int la__pointwise_with(la_tensor *out, const char *program, const char *entry, int n, la_tensor *const *operand,
+                       int extra, const la_karg *more)
 {
     la_pointwise p;
-    la_karg args[LA_POINTWISE_OPERANDS + 2] = { LA_T(out) };
+    la_karg args[LA_POINTWISE_OPERANDS + 6] = { LA_T(out) };
     const double total = (double)la_tensor_numel(out);
     double bytes = total * (double)la_dtype_size(out->dtype);
 
@@ -55,9 +62,16 @@ int la__pointwise(la_tensor *out, const char *program, const char *entry, int n,
         bytes += (double)la_tensor_numel(operand[k]) * (double)la_dtype_size(operand[k]->dtype);
     }
     args[n + 1] = LA_STRUCT(p);
+    for (int k = 0; k < extra; k++)
+        args[n + 2 + k] = more[k];
     return la__launch(
         out->storage->dev,
         &(la_launch){
             .program = program, .entry = entry, .global = { (size_t)p.items }, .bytes = bytes, .flops = total },
-        args, n + 2);
+        args, n + 2 + extra);
+}
+
+int la__pointwise(la_tensor *out, const char *program, const char *entry, int n, la_tensor *const *operand)
+{
+    return la__pointwise_with(out, program, entry, n, operand, 0, NULL);
 }
