@@ -34,6 +34,8 @@ builtin.functions = {
   { "device.clock", "()", "seconds of real time since some fixed moment" },
   { "device.seed", "(seed[, counter])", "seeds the device's random numbers; la.seed(n) seeds Lua's too" },
   { "device.seed_state", "()", "seed and counter: the whole state of the device's random numbers" },
+  { "io.canvas", "(width, height[, colour]) or (picture)", "a canvas to draw on; canvas:tensor() gives the picture" },
+  { "io.text_size", "(text[, scale])", "width and height in pixels of what canvas:text draws" },
 }
 
 --- Methods of tensors.
