@@ -2,8 +2,8 @@
 --
 -- la.evaluate: keypoint transfer over a list of pairs (lualign.data.keypoints).
 --
--- A method is a function(pair) -> { points =, stages =, scores = }: where it puts each target keypoint in the source, in
--- normalised source coordinates, and, where there are some, the transformations and soft inlier counts behind it.
+-- A method is a function(pair) -> { points =, stages =, scores = }: where it puts each target keypoint in the source,
+-- in normalised source coordinates, and, where there are some, the transformations and soft inlier counts behind it.
 
 local la <const> = require "lualign"
 local options <const> = require "lualign.util.options"

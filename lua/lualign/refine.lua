@@ -1,11 +1,12 @@
 -- SPDX-License-Identifier: MIT
 --
--- la.refine: improves transformations by gradient ascent on their own soft inlier count (Rocco et al., CVPR 2018, eq. 7 and
--- on). The count is differentiable, so a pair can be aligned with no trained regressor at all, from several starts, and a
--- trained result can be polished.
+-- la.refine: improves transformations by gradient ascent on their own soft inlier count (Rocco et al., CVPR 2018, eq. 7
+-- and on). The count is differentiable, so a pair can be aligned with no trained regressor at all, from several starts,
+-- and a trained result can be polished.
 --
--- The correlation that is counted on is sharpened first: relu(c)^power, normalised over the source cells. The paper's own
--- is power 1. Measured on photographs with MobileNetV2 features, 3 to 6 align better (see the decisions in src/README.md).
+-- The correlation that is counted on is sharpened first: relu(c)^power, normalised over the source cells. The paper's
+-- own is power 1. Measured on photographs with MobileNetV2 features, 3 to 6 align better (see the decisions in
+-- src/README.md).
 
 local la <const> = require "lualign"
 local options <const> = require "lualign.util.options"
@@ -145,8 +146,8 @@ end
 -- correlation: raw inner products of the feature maps (N, hB, wB, hA*wA), in the paper's order of source cells.
 -- given: nil, or { affine = (N, 6), tps = (N, 18) } (either may be missing) to start from.
 -- opts: see DEFAULTS above, and source = { hA, wA } (default { hB, wB }).
--- Returns { affine = (N, 6), tps = (N, 18), score = (N) }: the map is affine(tps(p)), the score the soft inlier count on
--- the sharpened correlation.
+-- Returns { affine = (N, 6), tps = (N, 18), score = (N) }: the map is affine(tps(p)), the score the soft inlier count
+-- on the sharpened correlation.
 function refine.run(correlation, given, opts)
   return la.scope(la.enable_grad, ascend, correlation, given or {}, opts)
 end

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- Gradient ascent on the soft inlier count, on features that are a smooth function of the place, seen through a known map.
+-- Gradient ascent on the soft inlier count, on features that are a smooth function of the place, seen through a known
+-- map.
 
 local la <const> = require "lualign"
 local compare <const> = require "lib.compare"

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- Decoding ahead: a queue of image jobs over la.io.loader, filled a batch early. Jobs are matched to batches by a key, so that
--- a batch that was not prefetched, or another one, is simply decoded when asked for.
+-- Decoding ahead: a queue of image jobs over la.io.loader, filled a batch early. Jobs are matched to batches by a key,
+-- so that a batch that was not prefetched, or another one, is simply decoded when asked for.
 
 local la <const> = require "lualign"
 

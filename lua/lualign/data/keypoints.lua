@@ -2,8 +2,8 @@
 --
 -- la.data.keypoints: lists of image pairs with keypoints, for evaluation.
 --
--- A pair is { source =, target = (paths), category =, source_points =, target_points = ({ {x, y}, ... } in 1-based pixels of
--- the image's own size), source_size =, target_size = ({ width, height }) }.
+-- A pair is { source =, target = (paths), category =, source_points =, target_points = ({ {x, y}, ... } in 1-based
+-- pixels of the image's own size), source_size =, target_size = ({ width, height }) }.
 
 local la <const> = require "lualign"
 
@@ -12,7 +12,8 @@ local keypoints <const> = {}
 local function number(row, column, path)
   local value <const> = tonumber(row[column])
   if not value or value ~= value or math.abs(value) == math.huge then
-    error(string.format("%s:%d: %s must be a finite number, got '%s'", path, row.line, column, tostring(row[column])), 0)
+    error(string.format("%s:%d: %s must be a finite number, got '%s'", path, row.line, column,
+      tostring(row[column])), 0)
   end
   return value
 end
@@ -23,7 +24,8 @@ local function list(row, column, path)
   for text in (row[column] .. ";"):gmatch "([^;]*);" do
     local v <const> = tonumber(text)
     if not v or v ~= v or math.abs(v) == math.huge then
-      error(string.format("%s:%d: %s must hold finite numbers joined by ';', got '%s'", path, row.line, column, text), 0)
+      error(string.format("%s:%d: %s must hold finite numbers joined by ';', got '%s'", path, row.line, column,
+        text), 0)
     end
     values[#values + 1] = v
   end
@@ -72,7 +74,8 @@ function keypoints.pf_willow(root)
   return pairs_
 end
 
---- Any list: columns source_image, target_image, XA, YA, XB, YB (numbers joined by ';', pixels), and optionally category or
+--- Any list: columns source_image, target_image, XA, YA, XB, YB (numbers joined by ';', pixels), and optionally
+--- category or
 -- class. Image paths are relative to root; sizes are read from the images.
 function keypoints.list(path, root)
   local pairs_ <const>, sizes <const> = {}, {}
@@ -87,8 +90,8 @@ function keypoints.list(path, root)
     local xa <const>, ya <const> = list(row, "XA", path), list(row, "YA", path)
     local xb <const>, yb <const> = list(row, "XB", path), list(row, "YB", path)
     if #xa ~= #ya or #xa ~= #xb or #xa ~= #yb then
-      error(string.format("%s:%d: XA, YA, XB and YB must be equally long, got %d, %d, %d, %d", path, row.line, #xa, #ya, #xb,
-        #yb), 0)
+      error(string.format("%s:%d: XA, YA, XB and YB must be equally long, got %d, %d, %d, %d", path, row.line,
+        #xa, #ya, #xb, #yb), 0)
     end
     local a <const>, b <const> = {}, {}
     for k = 1, #xa do
@@ -96,8 +99,8 @@ function keypoints.list(path, root)
     end
     local source <const>, target <const> = root .. "/" .. row.source_image, root .. "/" .. row.target_image
     pairs_[#pairs_ + 1] = {
-      source = source, target = target, category = row.category or row.class or "all", source_points = a, target_points = b,
-      source_size = size_of(source), target_size = size_of(target),
+      source = source, target = target, category = row.category or row.class or "all",
+      source_points = a, target_points = b, source_size = size_of(source), target_size = size_of(target),
     }
   end
   return pairs_

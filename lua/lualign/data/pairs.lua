@@ -5,16 +5,18 @@
 --   la.data.pairs { lists = { { root = "photos", list = "photos/pairs.csv" } }, size = 240, augment = "crop_flip" }
 --   la.data.pairs { root = "photos" }       every folder below root is a category; all pairs within one
 --
--- A list has the columns source_image and target_image (paths relative to root), and optionally category and flip (1: mirror
--- both). augment: "none"; "crop": each image on its own keeps a random window between 1/4 of the margin and the far edge, as
--- the paper does (top in [0, h/4), bottom 3h/4 and up to h/4 more); "flip": both images are mirrored or neither, by a coin;
--- "crop_flip". Batches are { source = (N, size, size, 3), target = ... }, float32, 0..255.
+-- A list has the columns source_image and target_image (paths relative to root), and optionally category and flip (1:
+-- mirror both). augment: "none"; "crop": each image on its own keeps a random window between 1/4 of the margin and the
+-- far edge, as the paper does (top in [0, h/4), bottom 3h/4 and up to h/4 more); "flip": both images are mirrored or
+-- neither, by a coin; "crop_flip". Batches are { source = (N, size, size, 3), target = ... }, float32, 0..255.
 
 local la <const> = require "lualign"
 local decoder <const> = require "lualign.data.decoder"
 local options <const> = require "lualign.util.options"
 
-local AUGMENT <const> = { none = {}, crop = { crop = true }, flip = { flip = true }, crop_flip = { crop = true, flip = true } }
+local AUGMENT <const> = {
+  none = {}, crop = { crop = true }, flip = { flip = true }, crop_flip = { crop = true, flip = true },
+}
 
 local Pairs <const> = {}
 Pairs.__index = Pairs
@@ -120,7 +122,9 @@ return function(given)
   if not AUGMENT[o.augment] then
     error(string.format("data.pairs: augment must be none, crop, flip or crop_flip, got '%s'", o.augment), 2)
   end
-  local self <const> = setmetatable({ items = {}, size = o.size, augment = o.augment, filter = o.filter, sizes = {} }, Pairs)
+  local self <const> = setmetatable({
+    items = {}, size = o.size, augment = o.augment, filter = o.filter, sizes = {},
+  }, Pairs)
   for _, l in ipairs(o.lists) do
     read_list(self.items, l.root, l.list)
   end

@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: MIT
 --
--- The figures of la.data.figures: for each category a function that draws one instance's proportions, parts and keypoints
--- from a random generator. Coordinates are the figure's own: x to the right, y down, about [-1, 1]; heads to the left.
+-- The figures of la.data.figures: for each category a function that draws one instance's proportions, parts and
+-- keypoints from a random generator. Coordinates are the figure's own: x to the right, y down, about [-1, 1]; heads to
+-- the left.
 --
--- A part is { points = { x1, y1, x2, y2, ... }, colour = index into the instance's palette, shade = factor }. Keypoints come
--- in the same order for every instance of a category.
+-- A part is { points = { x1, y1, x2, y2, ... }, colour = index into the instance's palette, shade = factor }. Keypoints
+-- come in the same order for every instance of a category.
 
 local shapes <const> = {}
 
@@ -30,7 +31,9 @@ local function bar(x0, y0, x1, y1, w0, w1)
   local dx <const>, dy <const> = x1 - x0, y1 - y0
   local n <const> = math.sqrt(dx * dx + dy * dy) + 1e-9
   local nx <const>, ny <const> = -dy / n / 2, dx / n / 2
-  return { x0 + nx * w0, y0 + ny * w0, x1 + nx * w1, y1 + ny * w1, x1 - nx * w1, y1 - ny * w1, x0 - nx * w0, y0 - ny * w0 }
+  return {
+    x0 + nx * w0, y0 + ny * w0, x1 + nx * w1, y1 + ny * w1, x1 - nx * w1, y1 - ny * w1, x0 - nx * w0, y0 - ny * w0,
+  }
 end
 
 local function part(points, colour, shade)
@@ -63,8 +66,8 @@ function shapes.vehicle(r)
     part(ellipse(long - 0.05, waist + drop + 0.06, 0.045, 0.05), 2, 1.2),
   }
   return list, {
-    { -long, sill }, { long, sill }, { hood, waist }, { screen, roof }, { back, roof }, { tail, waist }, { front, sill },
-    { rear, sill }, { -long + 0.07, waist + drop + 0.07 }, { long - 0.05, waist + drop + 0.06 },
+    { -long, sill }, { long, sill }, { hood, waist }, { screen, roof }, { back, roof }, { tail, waist },
+    { front, sill }, { rear, sill }, { -long + 0.07, waist + drop + 0.07 }, { long - 0.05, waist + drop + 0.06 },
   }
 end
 
@@ -88,7 +91,8 @@ function shapes.animal(r)
     part(bar(fx, ry * 0.4, fx + step, foot, thick, thick * 0.85), 1, 0.9),
     part(bar(bx, ry * 0.4, bx - step, foot, thick * 1.1, thick * 0.85), 1, 0.9),
     part(bar(-rx * 0.7, -ry * 0.3, hx, hy, 0.26, 0.18), 1),
-    part({ hx + head * 0.1, hy - head * 0.7, hx + head * 0.3, hy - head * 0.8 - ear, hx + head * 0.75, hy - head * 0.5 }, 2),
+    part({ hx + head * 0.1, hy - head * 0.7, hx + head * 0.3, hy - head * 0.8 - ear, hx + head * 0.75,
+      hy - head * 0.5 }, 2),
     part(ellipse(hx, hy, head, head * 0.9), 1, 1.05),
     part(ellipse(hx - head * 0.75, hy + head * 0.3, head * 0.6, head * 0.4), 2, 1.05),
     part(ellipse(nose_x + 0.02, nose_y, 0.04, 0.04), 5, 0.2),
@@ -109,8 +113,8 @@ function shapes.bottle(r)
   local collar <const>, top <const> = shoulder - between(r, 0.15, 0.3), between(r, -0.95, -0.75)
   local l0 <const>, l1 <const> = between(r, 0.05, 0.2), between(r, 0.45, 0.65)
   local list <const> = {
-    part({ -w, base, -w, shoulder, -w * 0.8, (shoulder + collar) / 2, -neck, collar, -neck, top, neck, top, neck, collar,
-      w * 0.8, (shoulder + collar) / 2, w, shoulder, w, base }, 1),
+    part({ -w, base, -w, shoulder, -w * 0.8, (shoulder + collar) / 2, -neck, collar, -neck, top, neck, top,
+      neck, collar, w * 0.8, (shoulder + collar) / 2, w, shoulder, w, base }, 1),
     part({ -w, l0, w, l0, w, l1, -w, l1 }, 2, 1.1),
     part(ellipse(0, (l0 + l1) / 2, w * 0.45, (l1 - l0) * 0.3), 3),
     part({ -neck * 1.15, top, -neck * 1.15, top + 0.12, neck * 1.15, top + 0.12, neck * 1.15, top }, 4, 0.8),

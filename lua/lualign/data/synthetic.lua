@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --
--- la.data.synthetic: pairs made by warping single images with random transformations, for strong supervision (CNNGeometric,
--- CVPR 2017). The image, resized to canvas and mirrored at its borders, is sampled twice: its central 9/16 is the source; the
--- same window under a random transformation theta is the target, so target(g) = source(T_theta(g)).
+-- la.data.synthetic: pairs made by warping single images with random transformations, for strong supervision
+-- (CNNGeometric, CVPR 2017). The image, resized to canvas and mirrored at its borders, is sampled twice: its central
+-- 9/16 is the source; the same window under a random transformation theta is the target, so target(g) =
+-- source(T_theta(g)).
 --
 --   la.data.synthetic { images = { "a.jpg", ... }, model = "affine" }
 --

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- la.metrics: scores of an alignment. Keypoints are lists { {x, y}, ... } in pixels of their image, 1-based as in the data
--- sets of the field: the centre of the first pixel is 1.
+-- la.metrics: scores of an alignment. Keypoints are lists { {x, y}, ... } in pixels of their image, 1-based as in the
+-- data sets of the field: the centre of the first pixel is 1.
 
 local metrics <const> = {}
 
