@@ -24,7 +24,8 @@ function Alignment:__tostring()
       names[#names + 1] = name
     end
   end
-  return string.format("alignment %s, soft inliers %.4f, %.0f ms", table.concat(names, "+"), self.score, self.seconds * 1000)
+  return string.format("alignment %s, soft inliers %.4f, %.0f ms", table.concat(names, "+"), self.score,
+    self.seconds * 1000)
 end
 
 --- The source as seen in the target's frame, at the target's size (or height, width): uint8 (H, W, 3).
@@ -52,7 +53,8 @@ function Alignment:matches(n)
       target_points[#target_points + 1] = { -0.8 + 1.6 * (j - 1) / (n - 1), -0.8 + 1.6 * (i - 1) / (n - 1) }
     end
   end
-  local source_points <const> = la.no_grad(la.geometry.map_points, self.stages, la.tensor { target_points }):totable()[1]
+  local mapped <const> = la.no_grad(la.geometry.map_points, self.stages, la.tensor { target_points })
+  local source_points <const> = mapped:totable()[1]
   local function size(image)
     return { image:size(2), image:size(1) }
   end
@@ -82,8 +84,14 @@ function align.default_features()
   return la.models.features { trunks = { { "mobilenetv2", layers = { 8, 14, 15 } } } }
 end
 
-local function resized(image, size)
-  return la.resize(image:astype("float32"):unsqueeze(1), { height = size, width = size, mode = "aligned" }):squeeze(1)
+-- A picture (H, W, 3) at size x size; a much larger one is first averaged over whole blocks if antialias is set.
+local function resized(image, size, antialias)
+  local x = image:astype("float32"):unsqueeze(1)
+  local ky <const>, kx <const> = math.max(1, x:size(2) // size), math.max(1, x:size(3) // size)
+  if antialias and (ky > 1 or kx > 1) then
+    x = la.avg_pool2d(x, { kernel = { ky, kx } })
+  end
+  return la.resize(x, { height = size, width = size, mode = "aligned" }):squeeze(1)
 end
 
 --- An aligner for many pairs: aligner.load(path or image) -> resized image; aligner:run(a, b) on two such images.
@@ -105,7 +113,7 @@ function align.aligner(given)
   self.filter = o.filter or (self.model and "bilinear" or "antialias")
   self.load = function(given_image)
     if la.is_tensor(given_image) then
-      return resized(given_image, self.size)
+      return resized(given_image, self.size, self.filter == "antialias")
     end
     return la.image.load(given_image, { size = self.size, filter = self.filter })
   end
@@ -122,7 +130,7 @@ end
 function Aligner:run(a, b)
   return la.scope(la.no_grad, function()
     local source <const>, target <const> = a:unsqueeze(1), b:unsqueeze(1)
-    local stages, raw = {}, nil
+    local stages, raw = {}
     if self.model then
       local t <const> = self.model(source, target)
       stages.affine, stages.tps = t.affine, t.tps
@@ -131,7 +139,9 @@ function Aligner:run(a, b)
       raw = la.correlation(self.features(source), self.features(target), { normalize = false })
     end
     if self.refine > 0 then
-      local better <const> = la.refine.run(raw, stages, { steps = self.refine, power = self.power, starts = self.starts })
+      local better <const> = la.refine.run(raw, stages, {
+        steps = self.refine, power = self.power, starts = self.starts,
+      })
       stages = { affine = better.affine, tps = better.tps }
     end
     local scores <const> = paper_scores(raw, stages)
@@ -154,9 +164,9 @@ end
 local function run(a, b, given)
   local source <const>, target <const> = picture(a, "source"), picture(b, "target")
   local aligner <const> = getmetatable(given) == Aligner and given or align.aligner(given)
-  local start <const> = os.clock()
-  local result <const> = aligner:run(aligner.load(source), aligner.load(target))
-  result.source, result.target, result.seconds = source, target, os.clock() - start
+  local start <const> = la.device.clock()
+  local result <const> = aligner:run(aligner.load(a), aligner.load(b)) -- paths are resized by the loader's own filter
+  result.source, result.target, result.seconds = source, target, la.device.clock() - start
   return setmetatable(result, Alignment)
 end
 
