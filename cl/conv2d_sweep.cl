@@ -19,6 +19,7 @@ typedef struct {
     int th, tw, sh, sw, oh, ow, dh, dw; // taps; steps of positions, first tap, steps of taps, in source pixels
     int yh, yw, ysh, ysw, yoh, yow;     // destination: pixels, step and offset of positions in it
     int ypitch, cols;                   // floats from pixel to pixel, floats written per group
+    int clears;                         // whether the pixels skipped by the steps in the destination are set to zero
     int panels_first;                   // which the first dimension of the grid sweeps: positions (0) or panels (1)
 } sweep;
 
@@ -31,32 +32,67 @@ typedef struct {
 #ifdef MR
 #define NV (NR / 16)
 
+#define BLOCK 16 // rows of a panel that one work-item packs
+
 // Into panels of NR columns: packed[g][panel][i][j][c][NR], then the bias of every panel, then a row of zeros that
-// stands for pixels outside x. One row of NR per work-item.
+// stands for pixels outside x.
 __kernel void conv2d_pack(__global float *packed, __global const float *w, __global const float *bias, const sweep s,
                           const taps f)
 {
-    const int k = (int)get_global_id(0), panel = (int)get_global_id(1), g = (int)get_global_id(2);
-    const int panels = (int)get_global_size(1), groups = (int)get_global_size(2), depth = s.th * s.tw * s.run;
-    const int zeros = (s.run + NR - 1) / NR;
-    if (k > depth + zeros || (k > depth && panel + g > 0))
+    const int k0 = (int)get_global_id(0) * BLOCK, panel = (int)get_global_id(1), g = (int)get_global_id(2);
+    const int panels = (int)get_global_size(1), all = panels * (int)get_global_size(2), depth = s.th * s.tw * s.run;
+    const int rows = min(BLOCK, depth - k0), columns = min(NR, s.cols - panel * NR);
+    int from[BLOCK];
+
+    if (k0 > depth)
         return;
-    const int all = groups * panels, columns = k > depth ? 0 : min(NR, s.cols - panel * NR);
-    const size_t row = k < depth    ? (size_t)(g * panels + panel) * depth + k
-                       : k == depth ? (size_t)all * depth + g * panels + panel
-                                    : (size_t)all * (depth + 1) + (k - depth - 1);
-    __global float *to = packed + row * NR;
-    if (k < depth) {
-        const int t = k / s.run, c = k - t * s.run, i = t / s.tw, j = t - i * s.tw;
-        w += f.start + g * f.sg + panel * NR * f.sn + i * f.si + j * f.sj + c * f.sc;
-        for (int n = 0; n < columns; n++)
-            to[n] = w[n * f.sn];
+    w += f.start + g * f.sg + panel * NR * f.sn;
+    for (int r = 0; r < rows; r++) {
+        const int t = (k0 + r) / s.run, i = t / s.tw;
+        from[r] = i * f.si + (t - i * s.tw) * f.sj + (k0 + r - t * s.run) * f.sc;
+    }
+    __global float *to = packed + ((size_t)(g * panels + panel) * depth + k0) * NR;
+    if (f.sn == 1) {
+        for (int r = 0; r < rows; r++)
+            for (int n = 0; n < columns; n++)
+                to[r * NR + n] = w[from[r] + n];
+    } else if (rows > 0 && f.sc == 1 && from[rows - 1] - from[0] == rows - 1) {
+        for (int n = 0; n < columns; n += 16)
+            transpose_block(to + n, NR, w + from[0] + n * f.sn, f.sn, rows, min(16, columns - n));
     } else {
         for (int n = 0; n < columns; n++)
-            to[n] = f.biased ? bias[g * s.cols + panel * NR + n] : 0.0f;
+            for (int r = 0; r < rows; r++)
+                to[r * NR + n] = w[from[r] + n * f.sn];
     }
-    for (int n = columns; n < NR; n++)
-        to[n] = 0.0f;
+    for (int r = 0; r < rows; r++)
+        for (int n = columns; n < NR; n++)
+            to[r * NR + n] = 0.0f;
+    if (k0 + BLOCK <= depth)
+        return;
+    to = packed + ((size_t)all * depth + g * panels + panel) * NR;
+    for (int n = 0; n < NR; n++)
+        to[n] = f.biased && n < columns ? bias[g * s.cols + panel * NR + n] : 0.0f;
+    to = packed + (size_t)all * (depth + 1) * NR;
+    for (int c = 0; g + panel == 0 && c < s.run; c++)
+        to[c] = 0.0f;
+}
+
+// Zeros for `columns` channels from `at` on of the pixels between position m and the next ones.
+static void clear_skipped(__global float *y, const sweep *s, int m, int at, int columns)
+{
+    const int n = m / (s->ph * s->pw), ph = m / s->pw - n * s->ph, pw = m % s->pw;
+    for (int i = ph * s->ysh; i < min(s->yh, (ph + 1) * s->ysh); i++)
+        for (int j = pw * s->ysw; j < min(s->yw, (pw + 1) * s->ysw); j++) {
+            __global float *pixel = y + ((n * s->yh + i) * s->yw + j) * s->ypitch + at;
+            if (i == ph * s->ysh && j == pw * s->ysw)
+                continue;
+            if (columns == NR) {
+                UNROLL for (int v = 0; v < NV; v++) vstore16((float16)0.0f, v, pixel);
+            } else {
+                for (int k = 0; k < columns; k++)
+                    pixel[k] = 0.0f;
+            }
+        }
 }
 
 // One work-item: MR consecutive positions, NR columns. A row of x is read where it lies and broadcast.
@@ -108,6 +144,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_sweep_cpu(__
             }
         }
     const int rows = min(MR, s.rows - m0), columns = min(NR, s.cols - panel * NR);
+    for (int r = 0; s.clears && r < rows; r++)
+        clear_skipped(y, &s, m0 + r, g * s.cols + panel * NR, columns);
     if (rows == MR && columns == NR) {
         UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], v, y + into[r]);
     } else {

@@ -50,6 +50,16 @@ __kernel void conv2d_sum(__global float *dw, __global const float *part, int spl
 #define BLIMIT 256   // ... and of x gathered per position at most
 #define VECTORS(n) (((n) + 15) / 16)
 
+// Asks for a line of the cache before it is needed: a hint, left out where the compiler has none.
+#ifdef __has_builtin
+#if __has_builtin(__builtin_prefetch)
+#define PREFETCH(p) __builtin_prefetch((const void *)(uintptr_t)(p), 0, 2)
+#endif
+#endif
+#ifndef PREFETCH
+#define PREFETCH(p)
+#endif
+
 static void gather(float *to, __global const float *from, int n)
 {
     int k = 0;
@@ -59,6 +69,26 @@ static void gather(float *to, __global const float *from, int n)
         to[k] = from[k];
 }
 
+// One register tile: sum += a^T b over the gathered positions. Meanwhile lines `step` floats apart are fetched from
+// `next` on: positions that are gathered next.
+static void multiply(float16 sum[MR][NV], const float *a, int ap, const float *b, int bp, int count,
+                     __global const float *next, int step)
+{
+    float16 acc[MR][NV];
+    UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) acc[r][v] = sum[r][v];
+    for (int p = 0; p < count; p++, a += ap, b += bp, next += step) {
+        float16 bv[NV];
+        PREFETCH(next);
+        UNROLL for (int v = 0; v < NV; v++) bv[v] = vload16(v, b);
+        UNROLL for (int r = 0; r < MR; r++)
+        {
+            const float16 av = (float16)(a[r]);
+            UNROLL for (int v = 0; v < NV; v++) acc[r][v] = fma(av, bv[v], acc[r][v]);
+        }
+    }
+    UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) sum[r][v] = acc[r][v];
+}
+
 // One work-item: tiles x panels register tiles of one tap and one split. It gathers 64 positions of y and x into its
 // own memory, close together, since in place they lie whole pixels apart, and multiplies them into all its tiles.
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_bwd_weight_cpu(__global float *restrict part,
@@ -66,29 +96,29 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_bwd_weight_c
                                                                                    __global const float *restrict x,
                                                                                    const span s)
 {
-    const int o0 = (int)get_global_id(0) * s.tiles * MR, no = min(s.tiles * MR, s.ycols - o0),
-              tiles = (no + MR - 1) / MR;
+    const int o0 = (int)get_global_id(0) * s.tiles * MR, no = min(s.tiles * MR, s.ycols - o0);
     const int blocks = (s.cols + s.panels * NR - 1) / (s.panels * NR), taps = s.th * s.tw;
-    const int block = (int)get_global_id(1) % blocks, tap = (int)get_global_id(1) / blocks % taps;
+    const int tap = (int)get_global_id(1) / blocks % taps, u = tap / s.tw, column = s.ow + (tap - u * s.tw) * s.dw;
     const int g = (int)get_global_id(1) / blocks / taps, split = (int)get_global_id(2);
-    const int c0 = block * s.panels * NR, nc = min(s.panels * NR, s.cols - c0), panels = (nc + NR - 1) / NR;
-    const int u = tap / s.tw, v0 = tap - u * s.tw, ap = VECTORS(tiles * MR) * 16, bp = panels * NR;
+    const int c0 = (int)get_global_id(1) % blocks * s.panels * NR, nc = min(s.panels * NR, s.cols - c0);
+    const int tiles = (no + MR - 1) / MR, cells = tiles * ((nc + NR - 1) / NR);
+    const int ap = VECTORS(tiles * MR) * 16, bp = cells / tiles * NR;
     float16 sum[CELLS][MR][NV], as[POSITIONS * VECTORS(ALIMIT)], bs[POSITIONS * VECTORS(BLIMIT)];
-    float *agather = (float *)as, *bgather = (float *)bs;
+    float *a = (float *)as, *b = (float *)bs;
 
-    for (int t = 0; t < tiles * panels; t++)
+    for (int t = 0; t < cells; t++)
         UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) sum[t][r][v] = (float16)0.0f;
     for (int p = 0; p < POSITIONS; p++) {
         for (int k = no; k < ap; k++)
-            agather[p * ap + k] = 0.0f;
+            a[p * ap + k] = 0.0f;
         for (int k = nc; k < bp; k++)
-            bgather[p * bp + k] = 0.0f;
+            b[p * bp + k] = 0.0f;
     }
     // the positions of a row for which this tap lies inside x
-    const int column = s.ow + v0 * s.dw;
     const int first = column >= 0 ? 0 : (-column + s.sw - 1) / s.sw;
     const int end = column > s.w - 1 ? 0 : min(s.yw, (s.w - 1 - column) / s.sw + 1);
     const int last = first < end ? min(s.rows, (split + 1) * s.split) : 0;
+    __global const float *px = x, *py = dy;
     int row = split * s.split, q = first;
     while (row < last) {
         int count = 0;
@@ -98,43 +128,36 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_bwd_weight_c
                 row++;
                 continue;
             }
-            const int take = min(end - q, POSITIONS - count);
-            __global const float *px = x + ((n * s.h + line) * s.w + q * s.sw + column) * s.pitch + g * s.cols + c0;
-            __global const float *py = dy + (row * s.yw + q) * s.ypitch + g * s.ycols + o0;
-            for (int p = count; p < count + take; p++, px += s.sw * s.pitch, py += s.ypitch) {
+            const int stop = count + min(end - q, POSITIONS - count);
+            px = x + ((n * s.h + line) * s.w + q * s.sw + column) * s.pitch + g * s.cols + c0;
+            py = dy + (row * s.yw + q) * s.ypitch + g * s.ycols + o0;
+            q += stop - count;
+            for (; count < stop; count++, px += s.sw * s.pitch, py += s.ypitch) {
                 if (s.pieces == 1)
-                    gather(bgather + p * bp, px, nc);
+                    gather(b + count * bp, px, nc);
                 else
                     for (int k = 0; k < s.pieces; k++)
-                        gather(bgather + p * bp + k * s.piece, px + k * s.gap, s.piece);
-                gather(agather + p * ap, py, no);
+                        gather(b + count * bp + k * s.piece, px + k * s.gap, s.piece);
+                gather(a + count * ap, py, no);
             }
-            count += take;
-            q += take;
             if (q == end) {
                 q = first;
                 row++;
             }
         }
-        for (int cell = 0; cell < tiles * panels; cell++) {
-            const float *a = agather + cell % tiles * MR, *b = bgather + cell / tiles * NR;
-            float16 acc[MR][NV];
-            UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) acc[r][v] = sum[cell][r][v];
-            for (int p = 0; p < count; p++, a += ap, b += bp) {
-                float16 bv[NV];
-                UNROLL for (int v = 0; v < NV; v++) bv[v] = vload16(v, b);
-                UNROLL for (int r = 0; r < MR; r++)
-                {
-                    const float16 av = (float16)(a[r]);
-                    UNROLL for (int v = 0; v < NV; v++) acc[r][v] = fma(av, bv[v], acc[r][v]);
-                }
-            }
-            UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) sum[cell][r][v] = acc[r][v];
+        const int xlines = VECTORS(nc), lines = xlines + VECTORS(no);
+        for (int t = 0; t < cells; t++) {
+            const int line = t < lines ? t : 0, is_x = line < xlines;
+            multiply(sum[t], a + t % tiles * MR, ap, b + t / tiles * NR, bp, count,
+                     (is_x ? px : py - 16 * xlines) + 16 * line,
+                     t >= lines ? 0
+                     : is_x     ? s.sw * s.pitch
+                                : s.ypitch);
         }
     }
     const int depth = taps * s.cols, groups = (int)get_global_size(1) / blocks / taps;
     part += ((size_t)(split * groups + g) * s.ycols + o0) * depth + tap * s.cols + c0;
-    for (int t = 0; t < tiles * panels; t++) {
+    for (int t = 0; t < cells; t++) {
         const int width = min(NR, nc - t / tiles * NR), height = min(MR, no - t % tiles * MR);
         __global float *to = part + t % tiles * MR * depth + t / tiles * NR;
         for (int r = 0; r < height; r++, to += depth) {

@@ -58,33 +58,39 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_fwd_cpu(__gl
     }
 }
 
-// b[z, p, j] at z bz + p bp + j bj into panels, one row of a panel per work-item; row k is the bias.
+#define BLOCK 16 // rows of a panel that one work-item packs
+
+// b[z, p, j] at z bz + p bp + j bj into panels; behind them the bias.
 __kernel void matmul_pack_cpu(__global float *packed, __global const float *b, __global const float *bias, int n, int k,
                               int bz, int bp, int bj, int biased)
 {
-    const int p = (int)get_global_id(0), panel = (int)get_global_id(1), z = (int)get_global_id(2);
+    const int p0 = (int)get_global_id(0) * BLOCK, panel = (int)get_global_id(1), z = (int)get_global_id(2);
     const int panels = (int)get_global_size(1), matrices = (int)get_global_size(2);
-    if (p > k || (p == k && z > 0))
+    const int rows = min(BLOCK, k - p0), columns = min(NR, n - panel * NR);
+    if (p0 > k)
         return;
-    const int columns = min(NR, n - panel * NR);
-    const size_t place = p < k ? ((size_t)(z * panels + panel) * k + p) * NR
-                               : (size_t)matrices * panels * k * NR + panel * NR;
-    __global float *to = packed + place;
-    __global const float *from = p < k ? b + (z * bz + p * bp + panel * NR * bj) : bias + panel * NR;
-    const int step = p < k ? bj : 1;
-    if (p == k && !biased) {
+    __global float *to = packed + ((size_t)(z * panels + panel) * k + p0) * NR;
+    b += z * bz + p0 * bp + panel * NR * bj;
+    if (bj == 1) {
+        for (int p = 0; p < rows; p++)
+            for (int j = 0; j < columns; j++)
+                to[p * NR + j] = b[p * bp + j];
+    } else if (bp == 1) {
+        for (int j = 0; j < columns; j += 16)
+            transpose_block(to + j, NR, b + j * bj, bj, rows, min(16, columns - j));
+    } else {
+        for (int j = 0; j < columns; j++)
+            for (int p = 0; p < rows; p++)
+                to[p * NR + j] = b[p * bp + j * bj];
+    }
+    for (int p = 0; p < rows; p++)
+        for (int j = columns; j < NR; j++)
+            to[p * NR + j] = 0.0f;
+    if (p0 + BLOCK > k && z == 0) {
+        to = packed + (size_t)matrices * panels * k * NR + panel * NR;
         for (int j = 0; j < NR; j++)
-            to[j] = 0.0f;
-        return;
+            to[j] = biased && j < columns ? bias[panel * NR + j] : 0.0f;
     }
-    if (step == 1 && columns == NR) {
-        UNROLL for (int v = 0; v < NV; v++) vstore16(vload16(v, from), v, to);
-        return;
-    }
-    for (int j = 0; j < columns; j++)
-        to[j] = from[j * step];
-    for (int j = columns; j < NR; j++)
-        to[j] = 0.0f;
 }
 
 // out[z, i, p] = in[z, p, i], out (m, k): a transposed left factor, turned so that its rows can be broadcast. One
@@ -97,7 +103,5 @@ __kernel void matmul_turn_cpu(__global float *out, __global const float *in, int
     const int rows = min(16, m - i0), columns = min(16, k - p0);
     out += z * m * k + i0 * k + p0;
     in += z * m * k + p0 * m + i0;
-    for (int i = 0; i < rows; i++)
-        for (int p = 0; p < columns; p++)
-            out[i * k + p] = in[p * m + i];
+    transpose_block(out, k, in, m, rows, columns);
 }

@@ -25,6 +25,7 @@ typedef struct la_sweep {
     int32_t th, tw, sh, sw, oh, ow, dh, dw;
     int32_t yh, yw, ysh, ysw, yoh, yow;
     int32_t ypitch, cols;
+    int32_t clears;
     int32_t panels_first;
 } la_sweep;
 

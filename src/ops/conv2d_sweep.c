@@ -120,14 +120,15 @@ static int sweep_tiles(la_device *dev, sweep_job j, const la_conv_plan *p, const
     const int64_t packed_rows = j.groups * panels * (depth + 1) + zeros;
 
     /* panels that fit the cache together come first, so that pixels of y are written whole */
-    j.sweep.panels_first = panels * depth * p->tile->nr <= 80000;
+    j.sweep.panels_first = panels * depth * p->tile->nr <= 140000;
     LA_TRY(la__buffer_take(&packed, dev, (size_t)(packed_rows * p->tile->nr) * 4));
     LA_TRY(la__launch(
         dev,
         &(la_launch){ .program = "conv2d_sweep",
                       .options = p->options,
                       .entry = "conv2d_pack",
-                      .global = { (size_t)(depth + 1 + zeros), (size_t)panels, (size_t)j.groups },
+                      .global = { (size_t)(depth / 16 + 1), (size_t)panels, (size_t)j.groups },
+                      .local = { 1, 1, 1 },
                       .bytes = 8.0 * (double)(depth * j.groups * j.sweep.cols) },
         (la_karg[]){ LA_BUF(packed), LA_BUF(w), LA_BUF(bias ? bias : w), LA_STRUCT(j.sweep), LA_STRUCT(j.taps) }, 5));
     LA_TRY(la__launch(dev,
@@ -283,7 +284,9 @@ int la__conv_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p,
                                         .flops = la__conv_flops(s),
                                         .bytes = la__conv_bytes(s) },
                           (la_karg[]){ LA_T(dx), LA_T(dy), LA_T(w), LA_STRUCT(*s) }, 4);
-    if (leaves_gaps(s))
+    /* the tiles can write the zeros between the pixels of the only residue that there is: less memory to go through */
+    const bool clears = p->method == LA_CPU && !p->depthwise && s->kh * s->kw == 1 && s->top + s->left == 0;
+    if (!clears && leaves_gaps(s))
         LA_TRY(la__fill(dx, 0.0));
     for (int32_t r = 0; r < s->sh && r < s->h; r++)
         for (int32_t c = 0; c < s->sw && c < s->w; c++) {
@@ -291,7 +294,8 @@ int la__conv_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p,
             const residue column = residue_of(c, s->w, s->kw, s->sw, s->left, s->dw);
             if (row.taps * column.taps == 0)
                 continue;
-            const sweep_job j = gradient_job(s, &row, &column, r, c);
+            sweep_job j = gradient_job(s, &row, &column, r, c);
+            j.sweep.clears = clears;
             LA_TRY(run(dev, &j, p, dx->storage->buffer, dy->storage->buffer, w->storage->buffer, NULL));
         }
 done:

@@ -82,7 +82,8 @@ static int pack(la_device *dev, const la_buffer *packed, const la_gemm *g, const
                       &(la_launch){ .program = "matmul_cpu",
                                     .options = tile->options,
                                     .entry = "matmul_pack_cpu",
-                                    .global = { (size_t)g->k + 1, (size_t)panels, (size_t)matrices },
+                                    .global = { (size_t)g->k / 16 + 1, (size_t)panels, (size_t)matrices },
+                                    .local = { 1, 1, 1 },
                                     .bytes = 8.0 * (double)(matrices * g->k * g->n) },
                       (la_karg[]){ LA_BUF(packed), LA_BUF(g->b), LA_BUF(g->bias ? g->bias : g->b), LA_INT(g->n),
                                    LA_INT(g->k), LA_INT(g->b_step), LA_INT(b_inner(g)), LA_INT(b_column(g)),
@@ -97,7 +98,7 @@ static int tiles(la_device *dev, const la_gemm *g, const la_tile *tile)
     const int64_t panels = CEIL(g->n, tile->nr), matrices = g->b_step ? g->batch : 1, rows = CEIL(g->m, tile->mr);
     const int64_t floats = matrices * panels * g->k * tile->nr;
     /* panels that fit the cache together come first, so that rows of c are written whole */
-    const bool panels_first = panels * g->k * tile->nr <= 80000;
+    const bool panels_first = panels * g->k * tile->nr <= 140000;
 
     LA_TRY(la__buffer_take(&packed, dev, (size_t)(floats + panels * tile->nr) * 4));
     LA_TRY(pack(dev, packed, g, tile, matrices, panels));
