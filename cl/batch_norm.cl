@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * batch_norm.cl -- normalisation of the channels of a (rows, C) array: y = (x - mean) / sqrt(var + eps) * weight + bias.
+ * batch_norm.cl -- normalisation of the channels of a (rows, C) array: y = (x - mean) / sqrt(var + eps) * weight +
+ * bias.
  *
- * One work-item owns up to 8 channels of a run of rows. Sums over all rows are made in two steps, runs first, in an order
- * that depends on the shape alone; the variance is that of the differences from the mean.
+ * One work-item owns up to 8 channels of a run of rows. Sums over all rows are made in two steps, runs first, in an
+ * order that depends on the shape alone; the variance is that of the differences from the mean.
  */
 #include "common.clh"
 
@@ -41,80 +42,80 @@ static bool find_part(part *p, int rows, int C, int run)
             NAME##1(__VA_ARGS__, (p).c + k);
 
 /* sum[run, c] of x over the run's rows */
-#define SUM(N, T)                                                                                                    \
-    static void sum_run##N(__global float *sum, __global const float *x, const part p, int C, int c)                 \
-    {                                                                                                                \
-        T s = 0.0f;                                                                                                  \
-        for (int r = p.first; r < p.last; r++)                                                                       \
-            s += LOAD##N(x + r * C + c);                                                                             \
-        STORE##N(s, sum + p.run * C + c);                                                                            \
+#define SUM(N, T)                                                                                    \
+    static void sum_run##N(__global float *sum, __global const float *x, const part p, int C, int c) \
+    {                                                                                                \
+        T s = 0.0f;                                                                                  \
+        for (int r = p.first; r < p.last; r++)                                                       \
+            s += LOAD##N(x + r * C + c);                                                             \
+        STORE##N(s, sum + p.run * C + c);                                                            \
     }
 
 /* sum[run, c] of (x - mean)^2 */
-#define SQUARES(N, T)                                                                                                \
-    static void sum_squares##N(__global float *sum, __global const float *x, __global const float *mean,             \
-                               const part p, int C, int c)                                                           \
-    {                                                                                                                \
-        const T m = LOAD##N(mean + c);                                                                               \
-        T s = 0.0f;                                                                                                  \
-        for (int r = p.first; r < p.last; r++) {                                                                     \
-            const T d = LOAD##N(x + r * C + c) - m;                                                                  \
-            s = fma(d, d, s);                                                                                        \
-        }                                                                                                            \
-        STORE##N(s, sum + p.run * C + c);                                                                            \
+#define SQUARES(N, T)                                                                                                  \
+    static void sum_squares##N(__global float *sum, __global const float *x, __global const float *mean, const part p, \
+                               int C, int c)                                                                           \
+    {                                                                                                                  \
+        const T m = LOAD##N(mean + c);                                                                                 \
+        T s = 0.0f;                                                                                                    \
+        for (int r = p.first; r < p.last; r++) {                                                                       \
+            const T d = LOAD##N(x + r * C + c) - m;                                                                    \
+            s = fma(d, d, s);                                                                                          \
+        }                                                                                                              \
+        STORE##N(s, sum + p.run * C + c);                                                                              \
     }
 
 /* sums[0, run, c] of g, sums[1, run, c] of g (x - mean) rstd */
-#define PRODUCTS(N, T)                                                                                               \
-    static void sum_products##N(__global float *sum, __global float *product, __global const float *g,               \
-                                __global const float *x, __global const float *mean, __global const float *rstd,     \
-                                const part p, int C, int c)                                                          \
-    {                                                                                                                \
-        const T m = LOAD##N(mean + c);                                                                               \
-        T s = 0.0f, t = 0.0f;                                                                                        \
-        for (int r = p.first; r < p.last; r++) {                                                                     \
-            const T a = LOAD##N(g + r * C + c);                                                                      \
-            s += a;                                                                                                  \
-            t = fma(a, LOAD##N(x + r * C + c) - m, t);                                                               \
-        }                                                                                                            \
-        STORE##N(s, sum + p.run * C + c);                                                                            \
-        STORE##N(t * LOAD##N(rstd + c), product + p.run * C + c);                                                    \
+#define PRODUCTS(N, T)                                                                                           \
+    static void sum_products##N(__global float *sum, __global float *product, __global const float *g,           \
+                                __global const float *x, __global const float *mean, __global const float *rstd, \
+                                const part p, int C, int c)                                                      \
+    {                                                                                                            \
+        const T m = LOAD##N(mean + c);                                                                           \
+        T s = 0.0f, t = 0.0f;                                                                                    \
+        for (int r = p.first; r < p.last; r++) {                                                                 \
+            const T a = LOAD##N(g + r * C + c);                                                                  \
+            s += a;                                                                                              \
+            t = fma(a, LOAD##N(x + r * C + c) - m, t);                                                           \
+        }                                                                                                        \
+        STORE##N(s, sum + p.run * C + c);                                                                        \
+        STORE##N(t *LOAD##N(rstd + c), product + p.run * C + c);                                                 \
     }
 
-#define APPLY(N, T)                                                                                                  \
-    static void apply##N(__global float *y, __global const float *x, __global const float *mean,                     \
-                         __global const float *rstd, __global const float *weight, __global const float *bias,       \
-                         const part p, int C, int affine, int c)                                                     \
-    {                                                                                                                \
-        const T m = LOAD##N(mean + c);                                                                               \
-        T factor = LOAD##N(rstd + c), shift = 0.0f;                                                                  \
-        if (affine) {                                                                                                \
-            factor *= LOAD##N(weight + c);                                                                           \
-            shift = LOAD##N(bias + c);                                                                               \
-        }                                                                                                            \
-        for (int r = p.first; r < p.last; r++)                                                                       \
-            STORE##N(fma(LOAD##N(x + r * C + c) - m, factor, shift), y + r * C + c);                                 \
+#define APPLY(N, T)                                                                                            \
+    static void apply##N(__global float *y, __global const float *x, __global const float *mean,               \
+                         __global const float *rstd, __global const float *weight, __global const float *bias, \
+                         const part p, int C, int affine, int c)                                               \
+    {                                                                                                          \
+        const T m = LOAD##N(mean + c);                                                                         \
+        T factor = LOAD##N(rstd + c), shift = 0.0f;                                                            \
+        if (affine) {                                                                                          \
+            factor *= LOAD##N(weight + c);                                                                     \
+            shift = LOAD##N(bias + c);                                                                         \
+        }                                                                                                      \
+        for (int r = p.first; r < p.last; r++)                                                                 \
+            STORE##N(fma(LOAD##N(x + r * C + c) - m, factor, shift), y + r * C + c);                           \
     }
 
 /* dx = weight rstd (g - mean(g) - xhat mean(g xhat)) with statistics of the batch, weight rstd g with fixed ones;
  * sums: as above, joined over the runs; share: 1 / rows, or 0 for fixed statistics */
-#define GRADIENT(N, T)                                                                                               \
-    static void gradient##N(__global float *dx, __global const float *g, __global const float *x,                    \
-                            __global const float *mean, __global const float *rstd, __global const float *weight,    \
-                            __global const float *sums, const part p, int C, int affine, float share, int c)         \
-    {                                                                                                                \
-        const T m = LOAD##N(mean + c), s = LOAD##N(rstd + c);                                                        \
-        const T factor = affine ? s * LOAD##N(weight + c) : s;                                                       \
-        if (share == 0.0f) {                                                                                         \
-            for (int r = p.first; r < p.last; r++)                                                                   \
-                STORE##N(LOAD##N(g + r * C + c) * factor, dx + r * C + c);                                           \
-            return;                                                                                                  \
-        }                                                                                                            \
-        const T gm = LOAD##N(sums + c) * share, gx = LOAD##N(sums + C + c) * share * s;                              \
-        for (int r = p.first; r < p.last; r++) {                                                                     \
-            const T d = LOAD##N(x + r * C + c) - m;                                                                  \
-            STORE##N((LOAD##N(g + r * C + c) - gm - d * gx) * factor, dx + r * C + c);                               \
-        }                                                                                                            \
+#define GRADIENT(N, T)                                                                                            \
+    static void gradient##N(__global float *dx, __global const float *g, __global const float *x,                 \
+                            __global const float *mean, __global const float *rstd, __global const float *weight, \
+                            __global const float *sums, const part p, int C, int affine, float share, int c)      \
+    {                                                                                                             \
+        const T m = LOAD##N(mean + c), s = LOAD##N(rstd + c);                                                     \
+        const T factor = affine ? s * LOAD##N(weight + c) : s;                                                    \
+        if (share == 0.0f) {                                                                                      \
+            for (int r = p.first; r < p.last; r++)                                                                \
+                STORE##N(LOAD##N(g + r * C + c) * factor, dx + r * C + c);                                        \
+            return;                                                                                               \
+        }                                                                                                         \
+        const T gm = LOAD##N(sums + c) * share, gx = LOAD##N(sums + C + c) * share * s;                           \
+        for (int r = p.first; r < p.last; r++) {                                                                  \
+            const T d = LOAD##N(x + r * C + c) - m;                                                               \
+            STORE##N((LOAD##N(g + r * C + c) - gm - d * gx) * factor, dx + r * C + c);                            \
+        }                                                                                                         \
     }
 
 SUM(1, float)
@@ -178,7 +179,8 @@ __kernel void batch_norm_rstd(__global float *rstd, __global const float *var, i
 }
 
 /* running += momentum (factor batch - running) */
-__kernel void batch_norm_running(__global float *running, __global const float *batch, int C, float momentum, float factor)
+__kernel void batch_norm_running(__global float *running, __global const float *batch, int C, float momentum,
+                                 float factor)
 {
     const int c = (int)get_global_id(0);
     if (c < C)

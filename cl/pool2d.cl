@@ -73,83 +73,83 @@ static int last_window(int at, int padding, int stride, int count)
 #define STORE8(v, p) vstore8(v, 0, p)
 
 /* Runs a body defined for one channel and for eight on the channels of a place. */
-#define EACH(p, NAME, ...)                        \
-    if ((p).channels == BLOCK)                    \
-        NAME##8(__VA_ARGS__, (p).c);              \
-    else                                          \
-        for (int k = 0; k < (p).channels; k++)    \
+#define EACH(p, NAME, ...)                     \
+    if ((p).channels == BLOCK)                 \
+        NAME##8(__VA_ARGS__, (p).c);           \
+    else                                       \
+        for (int k = 0; k < (p).channels; k++) \
             NAME##1(__VA_ARGS__, (p).c + k);
 
 /* A NaN is the largest, as elsewhere. */
-#define MAX_FWD(N, T)                                                                                                \
-    static void max_fwd##N(__global float *y, __global const float *x, const window v, const shape s, int c)        \
-    {                                                                                                                \
-        T best = -INFINITY;                                                                                          \
-        for (int i = v.top; i < v.bottom; i++)                                                                       \
-            for (int j = v.left; j < v.right; j++) {                                                                 \
-                const T a = LOAD##N(x + (i * s.w + j) * s.c + c);                                                    \
-                best = select(best, a, (a > best) | (a != a));                                                       \
-            }                                                                                                        \
-        STORE##N(best, y + c);                                                                                       \
+#define MAX_FWD(N, T)                                                                                        \
+    static void max_fwd##N(__global float *y, __global const float *x, const window v, const shape s, int c) \
+    {                                                                                                        \
+        T best = -INFINITY;                                                                                  \
+        for (int i = v.top; i < v.bottom; i++)                                                               \
+            for (int j = v.left; j < v.right; j++) {                                                         \
+                const T a = LOAD##N(x + (i * s.w + j) * s.c + c);                                            \
+                best = select(best, a, (a > best) | (a != a));                                               \
+            }                                                                                                \
+        STORE##N(best, y + c);                                                                               \
     }
 
 /* Which cell of the whole window, row by row, is the first largest. */
-#define MAX_WHERE(N, T, I)                                                                                           \
-    static void max_where##N(__global int *where, __global const float *x, const window v, const place p,            \
-                             const shape s, int c)                                                                   \
-    {                                                                                                                \
-        const int y0 = p.i * s.sh - s.top, x0 = p.j * s.sw - s.left;                                                 \
-        T best = -INFINITY;                                                                                          \
-        I found = (v.top - y0) * s.kw + v.left - x0;                                                                 \
-        for (int i = v.top; i < v.bottom; i++)                                                                       \
-            for (int j = v.left; j < v.right; j++) {                                                                 \
-                const T a = LOAD##N(x + (i * s.w + j) * s.c + c);                                                    \
-                const I better = (a > best) | (a != a);                                                              \
-                best = select(best, a, better);                                                                      \
-                found = select(found, (I)((i - y0) * s.kw + j - x0), better);                                        \
-            }                                                                                                        \
-        STORE##N(found, where + c);                                                                                  \
+#define MAX_WHERE(N, T, I)                                                                                \
+    static void max_where##N(__global int *where, __global const float *x, const window v, const place p, \
+                             const shape s, int c)                                                        \
+    {                                                                                                     \
+        const int y0 = p.i * s.sh - s.top, x0 = p.j * s.sw - s.left;                                      \
+        T best = -INFINITY;                                                                               \
+        I found = (v.top - y0) * s.kw + v.left - x0;                                                      \
+        for (int i = v.top; i < v.bottom; i++)                                                            \
+            for (int j = v.left; j < v.right; j++) {                                                      \
+                const T a = LOAD##N(x + (i * s.w + j) * s.c + c);                                         \
+                const I better = (a > best) | (a != a);                                                   \
+                best = select(best, a, better);                                                           \
+                found = select(found, (I)((i - y0) * s.kw + j - x0), better);                             \
+            }                                                                                             \
+        STORE##N(found, where + c);                                                                       \
     }
 
-#define MAX_BWD(N, T, I)                                                                                             \
-    static void max_bwd##N(__global float *dx, __global const float *g, __global const int *where, const place p,    \
-                           const shape s, int c)                                                                     \
-    {                                                                                                                \
-        T sum = 0.0f;                                                                                                \
-        for (int i = first_window(p.i, s.top, s.kh, s.sh); i < last_window(p.i, s.top, s.sh, s.oh); i++)             \
-            for (int j = first_window(p.j, s.left, s.kw, s.sw); j < last_window(p.j, s.left, s.sw, s.ow); j++) {     \
-                const int cell = (p.i - (i * s.sh - s.top)) * s.kw + p.j - (j * s.sw - s.left);                      \
-                const int at = (i * s.ow + j) * s.c + c;                                                             \
-                sum += select((T)0.0f, LOAD##N(g + at), LOAD##N(where + at) == (I)cell);                             \
-            }                                                                                                        \
-        STORE##N(sum, dx + c);                                                                                       \
+#define MAX_BWD(N, T, I)                                                                                          \
+    static void max_bwd##N(__global float *dx, __global const float *g, __global const int *where, const place p, \
+                           const shape s, int c)                                                                  \
+    {                                                                                                             \
+        T sum = 0.0f;                                                                                             \
+        for (int i = first_window(p.i, s.top, s.kh, s.sh); i < last_window(p.i, s.top, s.sh, s.oh); i++)          \
+            for (int j = first_window(p.j, s.left, s.kw, s.sw); j < last_window(p.j, s.left, s.sw, s.ow); j++) {  \
+                const int cell = (p.i - (i * s.sh - s.top)) * s.kw + p.j - (j * s.sw - s.left);                   \
+                const int at = (i * s.ow + j) * s.c + c;                                                          \
+                sum += select((T)0.0f, LOAD##N(g + at), LOAD##N(where + at) == (I)cell);                          \
+            }                                                                                                     \
+        STORE##N(sum, dx + c);                                                                                    \
     }
 
-#define MEAN_FWD(N, T)                                                                                               \
-    static void mean_fwd##N(__global float *y, __global const float *x, const window v, float part, const shape s,   \
-                            int c)                                                                                   \
-    {                                                                                                                \
-        T sum = 0.0f;                                                                                                \
-        for (int i = v.top; i < v.bottom; i++) {                                                                     \
-            T line = 0.0f;                                                                                           \
-            for (int j = v.left; j < v.right; j++)                                                                   \
-                line += LOAD##N(x + (i * s.w + j) * s.c + c);                                                        \
-            sum += line;                                                                                             \
-        }                                                                                                            \
-        STORE##N(sum * part, y + c);                                                                                 \
+#define MEAN_FWD(N, T)                                                                                             \
+    static void mean_fwd##N(__global float *y, __global const float *x, const window v, float part, const shape s, \
+                            int c)                                                                                 \
+    {                                                                                                              \
+        T sum = 0.0f;                                                                                              \
+        for (int i = v.top; i < v.bottom; i++) {                                                                   \
+            T line = 0.0f;                                                                                         \
+            for (int j = v.left; j < v.right; j++)                                                                 \
+                line += LOAD##N(x + (i * s.w + j) * s.c + c);                                                      \
+            sum += line;                                                                                           \
+        }                                                                                                          \
+        STORE##N(sum *part, y + c);                                                                                \
     }
 
-#define MEAN_BWD(N, T)                                                                                               \
-    static void mean_bwd##N(__global float *dx, __global const float *g, const place p, const shape s, int c)        \
-    {                                                                                                                \
-        T sum = 0.0f;                                                                                                \
-        for (int i = first_window(p.i, s.top, s.kh, s.sh); i < last_window(p.i, s.top, s.sh, s.oh); i++)             \
-            for (int j = first_window(p.j, s.left, s.kw, s.sw); j < last_window(p.j, s.left, s.sw, s.ow); j++) {     \
-                const place q = { p.n, i, j, c, 0 };                                                                 \
-                const window v = find_window(&q, s);                                                                 \
-                sum += LOAD##N(g + (i * s.ow + j) * s.c + c) * share(&v, i, j, s);                                   \
-            }                                                                                                        \
-        STORE##N(sum, dx + c);                                                                                       \
+#define MEAN_BWD(N, T)                                                                                           \
+    static void mean_bwd##N(__global float *dx, __global const float *g, const place p, const shape s, int c)    \
+    {                                                                                                            \
+        T sum = 0.0f;                                                                                            \
+        for (int i = first_window(p.i, s.top, s.kh, s.sh); i < last_window(p.i, s.top, s.sh, s.oh); i++)         \
+            for (int j = first_window(p.j, s.left, s.kw, s.sw); j < last_window(p.j, s.left, s.sw, s.ow); j++) { \
+                const place q = { p.n, i, j, c, 0 };                                                             \
+                const window v = find_window(&q, s);                                                             \
+                sum += LOAD##N(g + (i * s.ow + j) * s.c + c) * share(&v, i, j, s);                               \
+            }                                                                                                    \
+        STORE##N(sum, dx + c);                                                                                   \
     }
 
 MAX_FWD(1, float)

@@ -46,17 +46,19 @@ static int check(const la_call *c, const sizes *s)
             continue;
         LA_TRY(la__check_f32(c, i));
         if (c->in[i]->ndim != 1 || c->in[i]->dim[0] != s->C)
-            return la_fail(LA_ESHAPE, "batch_norm: %s must be (%lld), one for each channel of x %s, got %s", la__slot_name(c, i),
-                           (long long)s->C, la__shape(c->in[X], a), la__shape(c->in[i], b));
+            return la_fail(LA_ESHAPE, "batch_norm: %s must be (%lld), one for each channel of x %s, got %s",
+                           la__slot_name(c, i), (long long)s->C, la__shape(c->in[X], a), la__shape(c->in[i], b));
         if (i >= RUNNING_MEAN && la_tensor_requires_grad(c->in[i]))
             return la_fail(LA_EARG, "batch_norm: %s must not ask for a gradient: it has none", la__slot_name(c, i));
     }
     if (!c->in[WEIGHT] != !c->in[BIAS])
-        return la_fail(LA_EARG, "batch_norm: weight and bias come together, %s is missing", c->in[WEIGHT] ? "bias" : "weight");
+        return la_fail(LA_EARG, "batch_norm: weight and bias come together, %s is missing",
+                       c->in[WEIGHT] ? "bias" : "weight");
     if (!c->in[RUNNING_MEAN] != !c->in[RUNNING_VAR] || (!training && !c->in[RUNNING_MEAN]))
         return la_fail(LA_EARG, "batch_norm: %s is missing", c->in[RUNNING_MEAN] ? "running_var" : "running_mean");
     if (training && s->rows < 2)
-        return la_fail(LA_ESHAPE, "batch_norm: training needs at least 2 values for each channel, got x %s", la__shape(c->in[X], a));
+        return la_fail(LA_ESHAPE, "batch_norm: training needs at least 2 values for each channel, got x %s",
+                       la__shape(c->in[X], a));
 done:
     return err;
 }
@@ -64,10 +66,10 @@ done:
 /* out (count, C) = factor * the joined sums (count, runs, C) */
 static int join(la_tensor *out, la_tensor *sums, const sizes *s, int count, double factor)
 {
-    return la__launch(out->storage->dev,
-                      &(la_launch){ .program = "batch_norm", .entry = "batch_norm_join", .global = { (size_t)(count * s->C) } },
-                      (la_karg[]){ LA_T(out), LA_T(sums), LA_INT(count * s->C), LA_INT(s->C), LA_INT(s->runs), LA_FLOAT(factor) },
-                      6);
+    return la__launch(
+        out->storage->dev,
+        &(la_launch){ .program = "batch_norm", .entry = "batch_norm_join", .global = { (size_t)(count * s->C) } },
+        (la_karg[]){ LA_T(out), LA_T(sums), LA_INT(count * s->C), LA_INT(s->C), LA_INT(s->runs), LA_FLOAT(factor) }, 6);
 }
 
 /* mean (C) and var (C), biased, of the rows of x */
@@ -79,15 +81,19 @@ static int statistics(la_tensor *mean, la_tensor *var, la_tensor *x, const sizes
     const double count = (double)s->rows, bytes = 4.0 * count * (double)s->C;
 
     LA_TRY(la_tensor_new(&sums, dev, LA_F32, LA_DIMS(s->runs, s->C)));
-    LA_TRY(la__launch(dev,
-                      &(la_launch){ .program = "batch_norm", .entry = "batch_norm_sum", .global = { items(s, s->run) },
-                                    .bytes = bytes },
-                      (la_karg[]){ LA_T(sums), LA_T(x), LA_INT(s->rows), LA_INT(s->C), LA_INT(s->run) }, 5));
+    LA_TRY(la__launch(
+        dev,
+        &(la_launch){
+            .program = "batch_norm", .entry = "batch_norm_sum", .global = { items(s, s->run) }, .bytes = bytes },
+        (la_karg[]){ LA_T(sums), LA_T(x), LA_INT(s->rows), LA_INT(s->C), LA_INT(s->run) }, 5));
     LA_TRY(join(mean, sums, s, 1, 1 / count));
     LA_TRY(la__launch(dev,
-                      &(la_launch){ .program = "batch_norm", .entry = "batch_norm_sum_squares", .global = { items(s, s->run) },
+                      &(la_launch){ .program = "batch_norm",
+                                    .entry = "batch_norm_sum_squares",
+                                    .global = { items(s, s->run) },
                                     .bytes = bytes },
-                      (la_karg[]){ LA_T(sums), LA_T(x), LA_T(mean), LA_INT(s->rows), LA_INT(s->C), LA_INT(s->run) }, 6));
+                      (la_karg[]){ LA_T(sums), LA_T(x), LA_T(mean), LA_INT(s->rows), LA_INT(s->C), LA_INT(s->run) },
+                      6));
     LA_TRY(join(var, sums, s, 1, 1 / count));
 done:
     la_tensor_release(&sums);
@@ -138,7 +144,8 @@ static int forward(la_call *c)
     LA_TRY(la__check_f32(c, X));
     if (c->in[X]->ndim < 2) {
         char text[LA_SHAPE_TEXT];
-        return la_fail(LA_ESHAPE, "batch_norm: x must have at least 2 dimensions, channels last, got %s", la__shape(c->in[X], text));
+        return la_fail(LA_ESHAPE, "batch_norm: x must have at least 2 dimensions, channels last, got %s",
+                       la__shape(c->in[X], text));
     }
     const sizes s = sizes_of(c->in[X]);
     LA_TRY(check(c, &s));
@@ -159,10 +166,13 @@ static int forward(la_call *c)
                       &(la_launch){ .program = "batch_norm", .entry = "batch_norm_rstd", .global = { (size_t)s.C } },
                       (la_karg[]){ LA_T(c->saved[RSTD]), LA_T(var), LA_INT(s.C), LA_FLOAT(c->arg[EPS].number) }, 4));
     LA_TRY(la__launch(c->dev,
-                      &(la_launch){ .program = "batch_norm", .entry = "batch_norm_fwd", .global = { items(&s, SHORT_RUN) },
+                      &(la_launch){ .program = "batch_norm",
+                                    .entry = "batch_norm_fwd",
+                                    .global = { items(&s, SHORT_RUN) },
                                     .bytes = 8.0 * (double)la_tensor_numel(x) },
-                      (la_karg[]){ LA_T(c->out[0]), LA_T(x), LA_T(c->saved[MEAN]), LA_T(c->saved[RSTD]), LA_T(weight), LA_T(bias),
-                                   LA_INT(s.rows), LA_INT(s.C), LA_INT(SHORT_RUN), LA_INT(c->in[WEIGHT] != NULL) },
+                      (la_karg[]){ LA_T(c->out[0]), LA_T(x), LA_T(c->saved[MEAN]), LA_T(c->saved[RSTD]), LA_T(weight),
+                                   LA_T(bias), LA_INT(s.rows), LA_INT(s.C), LA_INT(SHORT_RUN),
+                                   LA_INT(c->in[WEIGHT] != NULL) },
                       10));
 done:
     la_tensor_release(&x);
@@ -181,10 +191,12 @@ static int gradient_sums(la_tensor **sums, const la_call *c, la_tensor *g, la_te
     LA_TRY(la_tensor_new(sums, c->dev, LA_F32, LA_DIMS(2, s->C)));
     LA_TRY(la_tensor_new(&partial, c->dev, LA_F32, LA_DIMS(2, s->runs, s->C)));
     LA_TRY(la__launch(c->dev,
-                      &(la_launch){ .program = "batch_norm", .entry = "batch_norm_sum_products", .global = { items(s, s->run) },
+                      &(la_launch){ .program = "batch_norm",
+                                    .entry = "batch_norm_sum_products",
+                                    .global = { items(s, s->run) },
                                     .bytes = 8.0 * (double)la_tensor_numel(x) },
-                      (la_karg[]){ LA_T(partial), LA_T(g), LA_T(x), LA_T(c->saved[MEAN]), LA_T(c->saved[RSTD]), LA_INT(s->rows),
-                                   LA_INT(s->C), LA_INT(s->run) },
+                      (la_karg[]){ LA_T(partial), LA_T(g), LA_T(x), LA_T(c->saved[MEAN]), LA_T(c->saved[RSTD]),
+                                   LA_INT(s->rows), LA_INT(s->C), LA_INT(s->run) },
                       8));
     LA_TRY(join(*sums, partial, s, 2, 1));
 done:
@@ -222,11 +234,13 @@ static int backward(la_call *c, la_tensor *const *g)
     if (la__wants(c, X)) {
         LA_TRY(la__like(&c->grad[X], x));
         LA_TRY(la__launch(c->dev,
-                          &(la_launch){ .program = "batch_norm", .entry = "batch_norm_bwd_x", .global = { items(&s, SHORT_RUN) },
+                          &(la_launch){ .program = "batch_norm",
+                                        .entry = "batch_norm_bwd_x",
+                                        .global = { items(&s, SHORT_RUN) },
                                         .bytes = 12.0 * (double)la_tensor_numel(x) },
-                          (la_karg[]){ LA_T(c->grad[X]), LA_T(g[0]), LA_T(x), LA_T(c->saved[MEAN]), LA_T(c->saved[RSTD]),
-                                       LA_T(weight), LA_T(sums ? sums : x), LA_INT(s.rows), LA_INT(s.C), LA_INT(SHORT_RUN),
-                                       LA_INT(c->in[WEIGHT] != NULL), LA_FLOAT(share) },
+                          (la_karg[]){ LA_T(c->grad[X]), LA_T(g[0]), LA_T(x), LA_T(c->saved[MEAN]),
+                                       LA_T(c->saved[RSTD]), LA_T(weight), LA_T(sums ? sums : x), LA_INT(s.rows),
+                                       LA_INT(s.C), LA_INT(SHORT_RUN), LA_INT(c->in[WEIGHT] != NULL), LA_FLOAT(share) },
                           12));
     }
 done:
@@ -241,7 +255,8 @@ static const la_param params[] = {
     { LA_P_TENSOR, "weight", "nil", "(C), times the normalised x; 1 if left out", NULL },
     { LA_P_TENSOR, "bias", "nil", "(C), added to it; 0 if left out", NULL },
     { LA_P_TENSOR, "running_mean", "nil", "(C); used as the mean, or, in training, updated", NULL },
-    { LA_P_TENSOR, "running_var", "nil", "(C); used as the variance, or, in training, updated (with the unbiased one)", NULL },
+    { LA_P_TENSOR, "running_var", "nil", "(C); used as the variance, or, in training, updated (with the unbiased one)",
+      NULL },
     { LA_P_BOOL, "training", "false", "normalise by the statistics of x and update the running ones", NULL },
     { LA_P_NUMBER, "momentum", "0.1", "share of the new statistics in the running ones", NULL },
     { LA_P_NUMBER, "eps", "1e-5", "added to the variance, inside the root", NULL },

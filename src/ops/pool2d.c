@@ -19,8 +19,8 @@ static int read_pair(int32_t *y, int32_t *x, const la_call *c, int param, int64_
 {
     const la_value *v = &c->arg[param];
     if (v->count > 2)
-        return la_fail(LA_EARG, "%s: %s must be one number or { y, x }, got %d numbers", c->op->name, c->op->param[param].name,
-                       v->count);
+        return la_fail(LA_EARG, "%s: %s must be one number or { y, x }, got %d numbers", c->op->name,
+                       c->op->param[param].name, v->count);
     for (int i = 0; i < v->count; i++)
         if (v->ints[i] < least || v->ints[i] > INT16_MAX)
             return la_fail(LA_EARG, "%s: %s must be at least %lld, got %lld", c->op->name, c->op->param[param].name,
@@ -30,20 +30,21 @@ static int read_pair(int32_t *y, int32_t *x, const la_call *c, int param, int64_
     return 0;
 }
 
-/* One number for all sides, { y, x }, or { top, bottom, left, right }; each less than the window, so that no window lies
- * in the padding alone. */
+/* One number for all sides, { y, x }, or { top, bottom, left, right }; each less than the window, so that no window
+ * lies in the padding alone. */
 static int read_padding(pool_shape *s, const la_call *c)
 {
     const la_value *v = &c->arg[PADDING];
     if (v->count == 3 || v->count > 4)
-        return la_fail(LA_EARG, "%s: padding must be one number, { y, x } or { top, bottom, left, right }, got %d numbers",
+        return la_fail(LA_EARG,
+                       "%s: padding must be one number, { y, x } or { top, bottom, left, right }, got %d numbers",
                        c->op->name, v->count);
     for (int i = 0; i < v->count; i++) {
         const int vertical = v->count == 4 ? i < 2 : i == 0;
         const int32_t most = v->count == 1 ? (s->kh < s->kw ? s->kh : s->kw) : vertical ? s->kh : s->kw;
         if (v->ints[i] < 0 || v->ints[i] >= most)
-            return la_fail(LA_EARG, "%s: padding must be from 0 to less than the window's %d, got %lld", c->op->name, (int)most,
-                           (long long)v->ints[i]);
+            return la_fail(LA_EARG, "%s: padding must be from 0 to less than the window's %d, got %lld", c->op->name,
+                           (int)most, (long long)v->ints[i]);
     }
     const int64_t *p = v->ints;
     const int last = v->count - 1;
@@ -76,7 +77,9 @@ static int read_shape(pool_shape *s, const la_call *c)
 
     LA_TRY(la__check_f32(c, 0));
     LA_TRY(la__check_ndim(c, 0, 4));
-    *s = (pool_shape){ .n = (int32_t)x->dim[0], .h = (int32_t)x->dim[1], .w = (int32_t)x->dim[2], .c = (int32_t)x->dim[3] };
+    *s = (pool_shape){
+        .n = (int32_t)x->dim[0], .h = (int32_t)x->dim[1], .w = (int32_t)x->dim[2], .c = (int32_t)x->dim[3]
+    };
     LA_TRY(read_pair(&s->kh, &s->kw, c, KERNEL, 1));
     LA_TRY(read_pair(&s->sh, &s->sw, c, c->arg[STRIDE].count > 0 ? STRIDE : KERNEL, 1));
     LA_TRY(read_padding(s, c));
@@ -84,8 +87,8 @@ static int read_shape(pool_shape *s, const la_call *c)
     s->oh = windows(x->dim[1], s->top, s->bottom, s->kh, s->sh, ceil);
     s->ow = windows(x->dim[2], s->left, s->right, s->kw, s->sw, ceil);
     if (s->oh < 1 || s->ow < 1)
-        return la_fail(LA_ESHAPE, "%s: x must be at least as large as a window of %d x %d, got %s", c->op->name, (int)s->kh,
-                       (int)s->kw, la__shape(x, text));
+        return la_fail(LA_ESHAPE, "%s: x must be at least as large as a window of %d x %d, got %s", c->op->name,
+                       (int)s->kh, (int)s->kw, la__shape(x, text));
     s->include_pad = c->arg[INCLUDE_PAD].ints[0] != 0; /* 0 for max_pool2d, which has no such parameter */
 done:
     return err;
@@ -111,10 +114,10 @@ static int forward(la_call *c, const char *entry)
     LA_TRY(read_shape(&s, c));
     LA_TRY(la__dense(&x, c->in[0]));
     LA_TRY(la__out(c, 0, LA_F32, LA_DIMS(s.n, s.oh, s.ow, s.c)));
-    LA_TRY(la__launch(c->dev,
-                      &(la_launch){ .program = "pool2d", .entry = entry, .global = { items(&s, s.oh, s.ow) },
-                                    .bytes = bytes(&s) },
-                      (la_karg[]){ LA_T(c->out[0]), LA_T(x), LA_STRUCT(s) }, 3));
+    LA_TRY(la__launch(
+        c->dev,
+        &(la_launch){ .program = "pool2d", .entry = entry, .global = { items(&s, s.oh, s.ow) }, .bytes = bytes(&s) },
+        (la_karg[]){ LA_T(c->out[0]), LA_T(x), LA_STRUCT(s) }, 3));
 done:
     la_tensor_release(&x);
     return err;
@@ -136,12 +139,15 @@ static int max_backward(la_call *c, la_tensor *const *g)
     LA_TRY(la__dense(&x, c->in[0]));
     LA_TRY(la__like(&c->grad[0], x));
     LA_TRY(la_tensor_new(&where, c->dev, LA_I32, LA_DIMS(s.n, s.oh, s.ow, s.c)));
+    LA_TRY(la__launch(
+        c->dev,
+        &(la_launch){
+            .program = "pool2d", .entry = "max_pool2d_where", .global = { items(&s, s.oh, s.ow) }, .bytes = bytes(&s) },
+        (la_karg[]){ LA_T(where), LA_T(x), LA_STRUCT(s) }, 3));
     LA_TRY(la__launch(c->dev,
-                      &(la_launch){ .program = "pool2d", .entry = "max_pool2d_where", .global = { items(&s, s.oh, s.ow) },
-                                    .bytes = bytes(&s) },
-                      (la_karg[]){ LA_T(where), LA_T(x), LA_STRUCT(s) }, 3));
-    LA_TRY(la__launch(c->dev,
-                      &(la_launch){ .program = "pool2d", .entry = "max_pool2d_bwd_x", .global = { items(&s, s.h, s.w) },
+                      &(la_launch){ .program = "pool2d",
+                                    .entry = "max_pool2d_bwd_x",
+                                    .global = { items(&s, s.h, s.w) },
                                     .bytes = 2 * bytes(&s) },
                       (la_karg[]){ LA_T(c->grad[0]), LA_T(g[0]), LA_T(where), LA_STRUCT(s) }, 4));
 done:
@@ -162,28 +168,31 @@ static int avg_backward(la_call *c, la_tensor *const *g)
 
     LA_TRY(read_shape(&s, c));
     LA_TRY(la_tensor_new(&c->grad[0], c->dev, LA_F32, LA_DIMS(s.n, s.h, s.w, s.c)));
-    LA_TRY(la__launch(c->dev,
-                      &(la_launch){ .program = "pool2d", .entry = "avg_pool2d_bwd_x", .global = { items(&s, s.h, s.w) },
-                                    .bytes = bytes(&s) },
-                      (la_karg[]){ LA_T(c->grad[0]), LA_T(g[0]), LA_STRUCT(s) }, 3));
+    LA_TRY(la__launch(
+        c->dev,
+        &(la_launch){
+            .program = "pool2d", .entry = "avg_pool2d_bwd_x", .global = { items(&s, s.h, s.w) }, .bytes = bytes(&s) },
+        (la_karg[]){ LA_T(c->grad[0]), LA_T(g[0]), LA_STRUCT(s) }, 3));
 done:
     return err;
 }
 
-#define PARAMS(PADDING_BRIEF)                                                                                            \
-    { LA_P_TENSOR, "x", NULL, "image or features (N, H, W, C), float32", NULL },                                         \
-    { LA_P_INTS, "kernel", NULL, "size of the window: one number, or { y, x }", NULL },                                  \
-    { LA_P_INTS, "stride", "nil", "step of the window: one number, or { y, x }; the window's size if left out", NULL },  \
-    { LA_P_INTS, "padding", "0", "one number, { y, x } or { top, bottom, left, right }; " PADDING_BRIEF, NULL },         \
-    { LA_P_BOOL, "ceil", "false", "a window may reach past the padding at the end, if it starts before that", NULL }
+#define PARAMS(PADDING_BRIEF)                                                                                        \
+    { LA_P_TENSOR, "x", NULL, "image or features (N, H, W, C), float32", NULL },                                     \
+        { LA_P_INTS, "kernel", NULL, "size of the window: one number, or { y, x }", NULL },                          \
+        { LA_P_INTS, "stride", "nil", "step of the window: one number, or { y, x }; the window's size if left out",  \
+          NULL },                                                                                                    \
+        { LA_P_INTS, "padding", "0", "one number, { y, x } or { top, bottom, left, right }; " PADDING_BRIEF, NULL }, \
+    {                                                                                                                \
+        LA_P_BOOL, "ceil", "false", "a window may reach past the padding at the end, if it starts before that", NULL \
+    }
 
 static const la_param max_params[] = { PARAMS("counts as -infinity"), { LA_P_END, NULL, NULL, NULL, NULL } };
 
-static const la_param avg_params[] = {
-    PARAMS("counts as 0"),
-    { LA_P_BOOL, "count_include_pad", "true", "divide by the window with its padding, not by the cells of x in it", NULL },
-    { LA_P_END, NULL, NULL, NULL, NULL }
-};
+static const la_param avg_params[] = { PARAMS("counts as 0"),
+                                       { LA_P_BOOL, "count_include_pad", "true",
+                                         "divide by the window with its padding, not by the cells of x in it", NULL },
+                                       { LA_P_END, NULL, NULL, NULL, NULL } };
 
 const la_op la_op_max_pool2d = {
     .name = "max_pool2d",

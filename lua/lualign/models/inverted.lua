@@ -72,6 +72,7 @@ function Inverted:init(plan, given)
   weights.fill(self, o.weights, inverted.read)
 end
 
+--- Runs x through the layers; see models/trunk.lua.
 function Inverted:run(x, visit)
   x = la.relu6(self.conv(x))
   local done = visit("conv", x)

@@ -89,6 +89,7 @@ local function run_layer(name, layer, x, visit)
   return x, visit(name, x)
 end
 
+--- Runs x through the layers; see models/trunk.lua.
 function ResNet:run(x, visit)
   x = la.relu(self.bn1(self.conv1(x)))
   if visit("conv1", x) then

@@ -44,6 +44,7 @@ function VGG:init(given)
   end)
 end
 
+--- Runs x through the layers; see models/trunk.lua.
 function VGG:run(x, visit)
   for i, name in ipairs(self.order) do
     x = self.layers[i](x)
