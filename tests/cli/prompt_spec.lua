@@ -259,6 +259,7 @@ describe("help", function()
     covers(la, "")
     covers(la.device, "device.")
     covers(la.io, "io.")
+    covers(la.image, "image.")
     covers(require("lualign.core").methods, "t:")
   end)
 
