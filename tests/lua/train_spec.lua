@@ -123,7 +123,8 @@ describe("train.run", function()
     end
   end)
 
-  it("survives a kill", function()
+  -- A run of its own in the program: script(folder, step, command), which runs a shell command at a step.
+  local function program_run(name, steps, ...)
     local program <const> = require("lib.run")
     if not tmp.exists(program.program) then
       shared.pending "needs the program (LUALIGN_BUILD)"
@@ -140,24 +141,41 @@ describe("train.run", function()
         return { x = la.tensor(rows) }
       end
       la.train.run {
-        model = net, data = data, optimizer = la.optim.Adam(net:parameters(), { lr = 0.1 }), steps = 10, batch = 3,
-        out = arg[1], checkpoint_every = 4, resume = true,
+        model = net, data = data, optimizer = la.optim.Adam(net:parameters(), { lr = 0.1 }), steps = %d, batch = 3,
+        out = arg[1], checkpoint_every = 4, resume = true, log_every = 1000,
         step = function(batch, info)
-          if info.step == tonumber(arg[2]) then os.execute "kill -9 $PPID" end
+          if info.step == tonumber(arg[2]) then os.execute(arg[3]) end
           return (net(batch.x) ^ 2):mean()
         end,
       }
       for _, entry in ipairs(net:state_dict()) do print(entry[1], table.concat(entry[2]:flat(), " ")) end
     ]]
-    tmp.write(dir .. "/script.lua", string.format(script, shared.repository))
-    local straight <const> = program { dir .. "/script.lua", dir .. "/a" }
+    tmp.write(dir .. "/script.lua", string.format(script, shared.repository, steps))
+    return program { dir .. "/script.lua", dir .. "/" .. name, ... }
+  end
+
+  it("survives a kill", function()
+    local straight <const> = program_run("a", 10)
     assert.equal(0, straight.status, straight.err)
-    assert.not_equal(0, program({ dir .. "/script.lua", dir .. "/b", "7" }).status)
+    assert.not_equal(0, program_run("b", 10, "7", "kill -9 $PPID").status)
     assert.same({ "last.safetensors", "log.tsv" }, tmp.list(dir .. "/b"))
-    local resumed <const> = program { dir .. "/script.lua", dir .. "/b" }
+    local resumed <const> = program_run("b", 10)
     assert.equal(0, resumed.status, resumed.err)
     assert.truthy(resumed.err:find("resumed after step 4", 1, true), resumed.err)
     assert.equal(straight.out, resumed.out)
+  end)
+
+  it("saves and ends with status 130 at Ctrl-C", function()
+    -- far more steps than can be made before the signal comes
+    local stopped <const> = program_run("c", 100000000, "3", "(sleep 0.1; kill -INT $PPID) &")
+    assert.equal(130, stopped.status, stopped.err)
+    local step <const> = tonumber(stopped.err:match "last.safetensors holds step (%d+)")
+    assert.truthy(step, stopped.err)
+    local _, metadata <const> = la.io.load_safetensors(dir .. "/c/last.safetensors")
+    assert.equal(tostring(step), metadata.step)
+    local resumed <const> = program_run("c", step + 5)
+    assert.equal(0, resumed.status, resumed.err)
+    assert.equal(program_run("d", step + 5).out, resumed.out)
   end)
 
   it("keeps the files that it promises", function()
