@@ -87,7 +87,7 @@ end
 function Pairs:jobs(i, rng)
   local item <const> = self.items[i]
   local how <const> = AUGMENT[self.augment]
-  local flip <const> = item.flip ~= (how.flip and rng:uniform() < 0.5 or false)
+  local flip <const> = (item.flip or false) ~= (how.flip and rng:uniform() < 0.5 or false)
   local list <const> = {}
   for k, path in ipairs { item.source, item.target } do
     list[k] = {
