@@ -53,6 +53,7 @@ function la.ops()
   return core.op_list()
 end
 
+require "lualign.io"
 require "lualign.print"
 
 return la

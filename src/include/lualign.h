@@ -200,6 +200,53 @@ LA_API int la_backward(la_tensor *t, la_tensor *seed);
 /* Switches recording on or off for this thread; returns what it was. */
 LA_API bool la_grad_enable(bool on);
 
+/* ---- pictures ------------------------------------------------------------------------------------ */
+
+/* What to do with a decoded picture, in this order; all zero leaves it as it is. */
+typedef struct la_image_options {
+    bool crop;                    /* keep rows [top, bottom) and columns [left, right), counted from 0 */
+    int top, bottom, left, right; /* within the picture */
+    bool flip;                    /* mirror left and right */
+    int height, width;            /* resize to this, aspect not kept; 0: leave the size */
+    bool antialias;               /* resize by a triangle as wide as the step, pixel centres at halves; else bilinearly
+                                     between four pixels, corners aligned */
+} la_image_options;
+
+/* Width and height, from the head of a JPEG, PNG, BMP or TGA file. */
+LA_API int la_image_info(int *width, int *height, const char *path);
+
+/* A picture as (H, W, 3): uint8, or float32 in 0..255 where it was resized. Grey is repeated, transparent parts lie on
+ * white. A file that ends early or is damaged is an error. */
+LA_API int la_image_load(la_tensor **out, la_device *dev, const char *path, const la_image_options *options);
+
+/* Writes (H, W, 3), (H, W, 1) or (H, W), rounded and clamped to 0..255, as the name's ending says: .png, .jpg, .jpeg or
+ * .bmp. quality: 1..100, of JPEG. The file appears whole or not at all. */
+LA_API int la_image_save(const la_tensor *t, const char *path, int quality);
+
+/* ---- weights: safetensors files ------------------------------------------------------------------- */
+
+typedef struct la_safetensors la_safetensors;
+
+/* Opens a file and checks all of its header. Elements stay on disk until they are asked for. */
+LA_API int la_safetensors_open(la_safetensors **out, const char *path);
+LA_API void la_safetensors_close(la_safetensors *file); /* NULL is allowed */
+
+LA_API int la_safetensors_count(const la_safetensors *file);
+LA_API const char *la_safetensors_name(const la_safetensors *file, int i);     /* in the order of the header */
+LA_API int la_safetensors_find(const la_safetensors *file, const char *name);  /* its number, or LA_EARG */
+
+/* Tensor i. F64, F16 and BF16 become float32, I64, U64, U32, I16, U16 and I8 int32 (a number that does not fit is an
+ * error), BOOL uint8. */
+LA_API int la_safetensors_read(la_tensor **out, la_safetensors *file, la_device *dev, int i);
+
+/* The file's own texts: pair i of key and value, false past the last one. */
+LA_API bool la_safetensors_text(const la_safetensors *file, int i, const char **key, const char **value);
+
+/* Writes n tensors in the given order, and `texts` pairs of key and value (keys[i], values[i]). The file appears whole
+ * or not at all. */
+LA_API int la_safetensors_save(const char *path, int n, const char *const *names, la_tensor *const *tensors, int texts,
+                               const char *const *keys, const char *const *values);
+
 #ifdef __cplusplus
 }
 #endif

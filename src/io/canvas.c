@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/picture.h"
 #include "util/util.h"
 
 static uint8_t to_byte(double v)
@@ -37,6 +38,21 @@ int la__canvas_new(la_canvas **out, int width, int height, int channels, const d
             c->pixels[i * (size_t)channels + (size_t)k] = to_byte(colour[k]);
     *out = c;
     return 0;
+}
+
+int la__canvas_from(la_canvas **out, const la_tensor *t, const char *what)
+{
+    int err = 0, width, height, channels;
+    uint8_t *bytes = NULL;
+    *out = NULL;
+    LA_TRY(la__picture_bytes(&bytes, &height, &width, &channels, t, what));
+    LA_TRY(la__canvas_new(out, width, height, channels, NULL));
+    free((*out)->pixels);
+    (*out)->pixels = bytes;
+    bytes = NULL;
+done:
+    free(bytes);
+    return err;
 }
 
 void la__canvas_free(la_canvas **canvas)

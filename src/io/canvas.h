@@ -20,6 +20,9 @@ typedef struct la_canvas {
 enum { LA_CANVAS_SIDE = 32768 };
 int la__canvas_new(la_canvas **out, int width, int height, int channels, const double *colour);
 
+/* A picture (H, W, 3), (1, H, W, 3), (H, W, 1) or (H, W) of any element type. Messages name `what`. */
+int la__canvas_from(la_canvas **out, const la_tensor *t, const char *what);
+
 void la__canvas_free(la_canvas **canvas);
 
 /* Fills a closed polygon of n points (x, y), inside where the winding number is not 0. */

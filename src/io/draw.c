@@ -4,21 +4,12 @@
  * its right, so that a running sum along the row gives how much of each pixel is inside.
  */
 #include <math.h>
+#include <stb/stb_easy_font.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "io/canvas.h"
 #include "util/util.h"
-
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wunused-function"
-#endif
-#include <stb/stb_easy_font.h>
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
 
 static void blend(la_canvas *c, int x, int y, const double *colour, double alpha)
 {

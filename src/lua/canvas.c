@@ -7,8 +7,6 @@
  *   la.io.canvas(picture)                    a tensor (H, W, 3), (H, W, 1) or (H, W)
  */
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "lua/io_lua.h"
 
@@ -25,6 +23,12 @@ static la_canvas **new_box(lua_State *L)
 static la_canvas *self(lua_State *L)
 {
     return *(la_canvas **)luaL_checkudata(L, 1, CANVAS_TYPE);
+}
+
+const la_canvas *la__lua_test_canvas(lua_State *L, int index)
+{
+    la_canvas **box = luaL_testudata(L, index, CANVAS_TYPE);
+    return box ? *box : NULL;
 }
 
 static int canvas_gc(lua_State *L)
@@ -80,48 +84,12 @@ static void check_colour(lua_State *L, int index, double *colour, int channels)
 
 /* ---- from and to tensors ---- */
 
-/* Which dimensions are height, width and channels; false if t is no picture. */
-static bool picture_size(const la_tensor *t, int *height, int *width, int *channels)
+/* A picture as a new canvas in a userdata that is left on the stack. */
+static la_canvas *to_canvas(lua_State *L, int index, const char *what)
 {
-    const int skip = t->ndim == 4 && t->dim[0] == 1 ? 1 : 0, ndim = t->ndim - skip;
-    if (ndim != 2 && ndim != 3)
-        return false;
-    const int64_t h = t->dim[skip], w = t->dim[skip + 1], c = ndim == 3 ? t->dim[skip + 2] : 1;
-    if (h < 1 || w < 1 || h > LA_CANVAS_SIDE || w > LA_CANVAS_SIDE || (c != 1 && c != 3))
-        return false;
-    *height = (int)h;
-    *width = (int)w;
-    *channels = (int)c;
-    return true;
-}
-
-static void to_bytes(uint8_t *out, const void *data, int64_t n, la_dtype dtype)
-{
-    for (int64_t i = 0; i < n; i++) {
-        const double v = dtype == LA_F32 ? (double)((const float *)data)[i] : ((const int32_t *)data)[i];
-        out[i] = (uint8_t)(v >= 255.0 ? 255.0 : v > 0.0 ? v + 0.5 : 0.0); /* NaN: 0 */
-    }
-}
-
-la_canvas *la__lua_to_canvas(lua_State *L, int index, const char *what)
-{
-    int height = 0, width = 0, channels = 0;
-    char text[LA_SHAPE_TEXT];
     const la_tensor *t = la__lua_check_tensor(L, index);
-    if (!picture_size(t, &height, &width, &channels))
-        luaL_error(L, "%s: the picture must be (H, W, 3), (H, W, 1) or (H, W), at most %d a side, got %s", what,
-                   LA_CANVAS_SIDE, la__shape(t, text));
     la_canvas **box = new_box(L);
-    la__lua_try(L, la__canvas_new(box, width, height, channels, NULL));
-    if (t->dtype == LA_U8) {
-        la__lua_try(L, la_tensor_read(t, (*box)->pixels));
-        return *box;
-    }
-    const int64_t n = la_tensor_numel(t);
-    void *data = lua_newuserdatauv(L, (size_t)n * la_dtype_size(t->dtype), 0);
-    la__lua_try(L, la_tensor_read(t, data));
-    to_bytes((*box)->pixels, data, n, t->dtype);
-    lua_pop(L, 1);
+    la__lua_try(L, la__canvas_from(box, t, what));
     return *box;
 }
 
@@ -130,7 +98,7 @@ static int canvas_new(lua_State *L)
 {
     double colour[3] = { 0.0, 0.0, 0.0 };
     if (la__lua_test_tensor(L, 1)) {
-        la__lua_to_canvas(L, 1, "canvas");
+        to_canvas(L, 1, "canvas");
         return 1;
     }
     const lua_Integer width = luaL_checkinteger(L, 1), height = luaL_checkinteger(L, 2);
@@ -301,8 +269,8 @@ static int canvas_paste(lua_State *L)
     const double alpha = check_alpha(L, 5);
     luaL_argcheck(L, x > -LA_CANVAS_SIDE && x < LA_CANVAS_SIDE, 3, "x is too far outside the canvas");
     luaL_argcheck(L, y > -LA_CANVAS_SIDE && y < LA_CANVAS_SIDE, 4, "y is too far outside the canvas");
-    la_canvas **other = luaL_testudata(L, 2, CANVAS_TYPE);
-    la__canvas_paste(c, other ? *other : la__lua_to_canvas(L, 2, "paste"), (int)x, (int)y, alpha);
+    const la_canvas *other = la__lua_test_canvas(L, 2);
+    la__canvas_paste(c, other ? other : to_canvas(L, 2, "paste"), (int)x, (int)y, alpha);
     lua_settop(L, 1);
     return 1;
 }

@@ -10,9 +10,10 @@
 
 /* Each extends the table `io` at the top of the stack. */
 void la__lua_open_canvas(lua_State *L);
+void la__lua_open_image(lua_State *L);
+void la__lua_open_safetensors(lua_State *L);
 
-/* A picture (H, W, C), (1, H, W, C) or (H, W), C = 1 or 3, as a new canvas in a userdata that is left on the stack.
- * Numbers are rounded and clamped to 0..255. Messages name `what`. */
-la_canvas *la__lua_to_canvas(lua_State *L, int index, const char *what);
+/* The canvas at a stack index, NULL if the value is none. */
+const la_canvas *la__lua_test_canvas(lua_State *L, int index);
 
 #endif

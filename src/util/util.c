@@ -5,7 +5,6 @@
 #include "util/util.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -103,59 +102,6 @@ int la__mkdirs(const char *path)
     struct stat st;
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
         return la_fail(LA_EIO, "%s: is not a folder", path);
-    return 0;
-}
-
-/* A new file beside `path`, under a name that no other thread or process has; its name goes to `temporary`. */
-static int open_temporary(char *temporary, size_t size, const char *path)
-{
-    enum { TRIES = 100 };
-    for (int i = 0; i < TRIES; i++) {
-        if ((size_t)snprintf(temporary, size, "%s.%ld-%d.tmp", path, (long)getpid(), i) >= size) {
-            errno = ENAMETOOLONG;
-            return -1;
-        }
-        const int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (fd >= 0 || errno != EEXIST)
-            return fd;
-    }
-    return -1;
-}
-
-static bool write_all(int fd, const char *data, size_t bytes)
-{
-    while (bytes > 0) {
-        const ssize_t n = write(fd, data, bytes < (size_t)1 << 30 ? bytes : (size_t)1 << 30);
-        if (n < 0 && errno != EINTR)
-            return false;
-        if (n > 0) {
-            data += n;
-            bytes -= (size_t)n;
-        }
-    }
-    return fsync(fd) == 0;
-}
-
-int la__write_file(const char *path, const void *data, size_t bytes)
-{
-    char temporary[PATH_MAX];
-    const int fd = open_temporary(temporary, sizeof temporary, path);
-    if (fd < 0)
-        return la_fail(LA_EIO, "%s: cannot be written: %s", path, strerror(errno));
-    bool ok = write_all(fd, data, bytes);
-    int why = errno;
-    if (close(fd) != 0 && ok) {
-        ok = false;
-        why = errno;
-    }
-    if (ok && rename(temporary, path) != 0) {
-        ok = false;
-        why = errno;
-    }
-    if (!ok) {
-        remove(temporary);
-        return la_fail(LA_EIO, "%s: cannot be written: %s", path, strerror(why));
-    }
     return 0;
 }
 

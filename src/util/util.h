@@ -9,10 +9,10 @@
 
 /* Runs an expression that returns an la code and leaves through `done:` on failure. The function declares
  * `int err = 0;` and has one exit. */
-#define LA_TRY(expr)                 \
-    do {                             \
-        if ((err = (expr)) < 0)      \
-            goto done;               \
+#define LA_TRY(expr)            \
+    do {                        \
+        if ((err = (expr)) < 0) \
+            goto done;          \
     } while (0)
 
 #define LA_COUNT(array) ((int)(sizeof(array) / sizeof((array)[0])))
@@ -28,6 +28,13 @@ int la__mkdirs(const char *path);
 
 /* Writes a file under a temporary name in the same folder, then renames it: never half a file. */
 int la__write_file(const char *path, const void *data, size_t bytes);
+
+/* The same in pieces. After commit or abandon *writer is NULL; abandon, also of NULL, leaves no trace. */
+typedef struct la_writer la_writer;
+int la__writer_open(la_writer **out, const char *path);
+int la__writer_put(la_writer *writer, const void *data, size_t bytes);
+int la__writer_commit(la_writer **writer);
+void la__writer_abandon(la_writer **writer);
 
 /* Reads a whole file; *out is malloc'ed with a NUL after the last byte. */
 int la__read_file(void **out, size_t *bytes, const char *path);

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * image_decode.c -- picture files to bytes, by stb_image. It takes a JPEG or BMP that ends early for a picture with a
+ * grey or black part and never looks at a PNG's check sums; both are errors here.
+ */
+#include <errno.h>
+#include <stb/stb_image.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "io/picture.h"
+#include "util/util.h"
+
+enum { HEAD = 16 };                                  /* bytes that tell what a file is */
+static const int64_t MOST_PIXELS = (int64_t)1 << 28; /* of one picture */
+
+/* ---- what stb_image reads from ---- */
+
+typedef struct source {
+    const uint8_t *data;
+    int size, at;
+    const char *refill; /* stb_image's own buffer, known from its first read */
+    bool beyond;        /* more was asked for than there is */
+} source;
+
+static int source_read(void *user, char *out, int size)
+{
+    source *s = user;
+    const int left = s->size - s->at, n = left < size ? left : size;
+    if (!s->refill)
+        s->refill = out;
+    /* a refill reads ahead and wants more only when it gets nothing; any other read needs all of it */
+    if (n == 0 || (n < size && out != s->refill))
+        s->beyond = true;
+    memcpy(out, s->data + s->at, (size_t)n);
+    memset(out + n, 0, (size_t)(size - n));
+    s->at += n;
+    return n;
+}
+
+static void source_skip(void *user, int n)
+{
+    source *s = user;
+    s->at = n < 0 && s->at < -n ? 0 : n > s->size - s->at ? s->size : s->at + n;
+}
+
+static int source_eof(void *user)
+{
+    const source *s = user;
+    return s->at >= s->size;
+}
+
+/* ---- what stb_image does not check ---- */
+
+/* TGA files have no mark of their own, so there the name decides. */
+static bool is_picture(const uint8_t *head, size_t n, const char *path)
+{
+    const size_t length = strlen(path);
+    return (n >= 3 && memcmp(head, "\xff\xd8\xff", 3) == 0) || (n >= 8 && memcmp(head, "\x89PNG\r\n\x1a\n", 8) == 0) ||
+           (n >= 2 && memcmp(head, "BM", 2) == 0) || (length > 4 && strcasecmp(path + length - 4, ".tga") == 0);
+}
+
+static int not_a_picture(const char *path, size_t bytes)
+{
+    if (bytes == 0)
+        return la_fail(LA_EFORMAT, "%s: the file is empty", path);
+    return la_fail(LA_EFORMAT, "%s: is not a picture (JPEG, PNG, BMP or TGA)", path);
+}
+
+static uint32_t big_endian(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* The check sum of PNG's chunks (ISO 3309), four bits at a time. */
+static uint32_t crc32(const uint8_t *data, size_t n)
+{
+    static const uint32_t table[16] = { 0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
+                                        0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
+                                        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c };
+    uint32_t crc = ~0u;
+    for (size_t i = 0; i < n; i++) {
+        crc ^= data[i];
+        crc = (crc >> 4) ^ table[crc & 15];
+        crc = (crc >> 4) ^ table[crc & 15];
+    }
+    return ~crc;
+}
+
+/* Walks a PNG's chunks: each whole, with its check sum, up to IEND. */
+static int check_png(const uint8_t *data, size_t size, const char *path)
+{
+    size_t at = 8;
+    for (;;) {
+        if (size - at < 12 || big_endian(data + at) > size - at - 12)
+            return la_fail(LA_EFORMAT, "%s: the PNG ends early, after %zu bytes", path, size);
+        const size_t length = big_endian(data + at);
+        const uint8_t *type = data + at + 4;
+        if (crc32(type, length + 4) != big_endian(type + 4 + length))
+            return la_fail(LA_EFORMAT, "%s: the PNG is damaged: wrong check sum of the chunk at byte %zu", path, at);
+        if (memcmp(type, "IEND", 4) == 0)
+            return 0;
+        at += length + 12;
+    }
+}
+
+/* ---- decoding ---- */
+
+/* In place, since three channels never take more room: grey is repeated, alpha mixed with white. */
+static int to_three_channels(uint8_t **pixels, size_t count, int channels)
+{
+    if (channels == 3)
+        return 0;
+    uint8_t *out = malloc(count * 3);
+    if (!out)
+        return la_fail(LA_ENOMEM, "out of memory for a picture of %zu pixels", count);
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *p = *pixels + i * (size_t)channels;
+        const unsigned alpha = channels == 4 ? p[3] : channels == 2 ? p[1] : 255;
+        for (int k = 0; k < 3; k++) {
+            const unsigned v = channels >= 3 ? p[k] : p[0];
+            out[3 * i + (size_t)k] = (uint8_t)((v * alpha + 255 * (255 - alpha) + 127) / 255);
+        }
+    }
+    free(*pixels);
+    *pixels = out;
+    return 0;
+}
+
+static int check_size(int width, int height, const char *path)
+{
+    if (width < 1 || height < 1 || (int64_t)width * height > MOST_PIXELS)
+        return la_fail(LA_EFORMAT, "%s: the picture claims %d x %d pixels, at most %lld are taken", path, width, height,
+                       (long long)MOST_PIXELS);
+    return 0;
+}
+
+static int decode_bytes(uint8_t **out, int *width, int *height, const uint8_t *data, size_t size, const char *path)
+{
+    static const stbi_io_callbacks calls = { source_read, source_skip, source_eof };
+    int err = 0, channels;
+    uint8_t *pixels = NULL;
+    source s = { .data = data, .size = (int)size };
+    if (!is_picture(data, size, path))
+        return not_a_picture(path, size);
+    if (size > INT32_MAX)
+        return la_fail(LA_EFORMAT, "%s: the file is too large for a picture: %zu bytes", path, size);
+    if (data[0] == 0x89)
+        LA_TRY(check_png(data, size, path));
+    if (stbi_info_from_callbacks(&calls, &s, width, height, &channels))
+        LA_TRY(check_size(*width, *height, path));
+    s = (source){ .data = data, .size = (int)size };
+    pixels = stbi_load_from_callbacks(&calls, &s, width, height, &channels, 0);
+    if (s.beyond) {
+        err = la_fail(LA_EFORMAT, "%s: the picture ends early, after %zu bytes", path, size);
+        goto done;
+    }
+    if (!pixels) {
+        err = la_fail(LA_EFORMAT, "%s: the picture is damaged or of a kind that is not known: %s", path,
+                      stbi_failure_reason());
+        goto done;
+    }
+    LA_TRY(to_three_channels(&pixels, (size_t)*width * (size_t)*height, channels));
+    *out = pixels;
+    pixels = NULL;
+done:
+    free(pixels);
+    return err;
+}
+
+int la__decode(uint8_t **out, int *width, int *height, const char *path)
+{
+    void *data = NULL;
+    size_t size = 0;
+    int err = 0;
+    *out = NULL;
+    LA_TRY(la__read_file(&data, &size, path));
+    LA_TRY(decode_bytes(out, width, height, data, size, path));
+done:
+    free(data);
+    return err;
+}
+
+int la_image_info(int *width, int *height, const char *path)
+{
+    int err = 0, channels;
+    uint8_t head[HEAD];
+    FILE *f = fopen(path, "rb");
+    *width = *height = 0;
+    if (!f)
+        return la_fail(LA_EIO, "%s: cannot be read: %s", path, strerror(errno));
+    const size_t n = fread(head, 1, sizeof head, f);
+    if (ferror(f)) {
+        err = la_fail(LA_EIO, "%s: cannot be read: %s", path, strerror(errno));
+        goto done;
+    }
+    rewind(f);
+    if (!is_picture(head, n, path)) {
+        err = not_a_picture(path, n);
+        goto done;
+    }
+    if (!stbi_info_from_file(f, width, height, &channels)) {
+        err = la_fail(LA_EFORMAT, "%s: the picture's head is damaged or ends early", path);
+        goto done;
+    }
+    LA_TRY(check_size(*width, *height, path));
+done:
+    fclose(f);
+    return err;
+}
