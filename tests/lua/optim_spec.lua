@@ -151,6 +151,7 @@ describe("an optimiser", function()
     local p <const> = la.ones(2):requires_grad_(true)
     assert.equal("SGD(dampening 0, lr 0.5, momentum 0, nesterov false, weight_decay 0)",
       tostring(optim.SGD({ p }, { lr = 0.5 })))
+    assert.equal("Adam(betas 0.9, 0.999, eps 1e-08, lr 0.001, weight_decay 0)", tostring(optim.Adam { p }))
   end)
 end)
 

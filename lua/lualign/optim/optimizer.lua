@@ -171,7 +171,7 @@ function Optimizer:describe()
   local parts <const>, group <const> = {}, self.groups[1]
   for key, value in pairs(group) do
     if key ~= "parameters" and key ~= "base_lr" then
-      parts[#parts + 1] = string.format("%s %s", key, tostring(value))
+      parts[#parts + 1] = key .. " " .. (type(value) == "table" and table.concat(value, ", ") or tostring(value))
     end
   end
   table.sort(parts)
