@@ -35,7 +35,7 @@ end
 
 -- Maps the figure's own coordinates to pixels: scale, aspect, turn, shear and a bend, then the place in the image.
 local function random_pose(r, size, spread)
-  local scale <const> = size * between(r, 0.34 - 0.07 * spread, 0.34 + 0.07 * spread)
+  local scale <const> = size * between(r, 0.42 - 0.08 * spread, 0.42 + 0.08 * spread)
   local aspect <const> = math.exp(between(r, -0.18, 0.18) * spread)
   local angle <const> = between(r, -0.35, 0.35) * spread
   local shear <const> = between(r, -0.15, 0.15) * spread
@@ -94,7 +94,7 @@ function figures.draw(r, opts)
     canvas:polygon(polygon, shaded(palette[p.colour], p.shade), 1)
     mask:polygon(polygon, { 255 }, 1)
   end
-  canvas:noise(math.floor(r:uniform() * 2 ^ 31), between(r, 5, 25), between(r, 1, 6))
+  canvas:noise(math.floor(r:uniform() * 2 ^ 31), between(r, 2, 10), between(r, 1, 6))
   local keypoints <const> = {}
   for k, p in ipairs(points) do
     local x <const>, y <const> = pose(p[1], p[2])
