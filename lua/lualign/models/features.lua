@@ -5,8 +5,8 @@
 --   local features <const> = la.models.features { trunks = { { "mobilenetv2", layers = { 8, 14, 15 } } } }
 --   local f <const> = features(images)      -- (N, H, W, 3), RGB of 0..255 -> (N, h, w, C)
 --
--- Each layer is normalised at every position and brought to one grid (bilinear, borders coincide); all are joined along
--- the channels and, if there are several, normalised again.
+-- Each layer is brought to one grid (bilinear, borders coincide) and then normalised at every position, so that all weigh
+-- the same there; all are joined along the channels and, if there are several, normalised again.
 
 local la <const> = require "lualign"
 local Module <const> = require "lualign.nn.module"
@@ -82,11 +82,10 @@ function Features:forward(images)
   for _, config in ipairs(self.config.trunks) do
     local trunk <const> = self[config.kind]
     for _, map in ipairs(trunk:features(trunk:preprocess(images), config.layers)) do
-      map = la.l2_normalize(map)
       if map:size(2) ~= height or map:size(3) ~= width then
         map = la.resize(map, { height = height, width = width, mode = "half_pixel" })
       end
-      maps[#maps + 1] = map
+      maps[#maps + 1] = la.l2_normalize(map)
     end
   end
   return #maps == 1 and maps[1] or la.l2_normalize(la.cat(maps, -1))
