@@ -106,6 +106,9 @@ function align.aligner(given)
     self.features = o.features or align.default_features()
   end
   self.refine = o.refine or (self.model and 0 or 60)
+  if not self.model and self.refine < 1 then
+    error("align: without a model, refine must be at least 1: there is nothing else to align by", 2)
+  end
   self.starts = o.starts
   if self.starts == nil then
     self.starts = not self.model
