@@ -5,8 +5,8 @@
 --   local features <const> = la.models.features { trunks = { { "mobilenetv2", layers = { 8, 14, 15 } } } }
 --   local f <const> = features(images)      -- (N, H, W, 3), RGB of 0..255 -> (N, h, w, C)
 --
--- Each layer is brought to one grid (bilinear, borders coincide) and then normalised at every position, so that all weigh
--- the same there; all are joined along the channels and, if there are several, normalised again.
+-- Each layer is brought to one grid (bilinear, borders coincide) and then normalised at every position, so that all
+-- weigh the same there; all are joined along the channels and, if there are several, normalised again.
 
 local la <const> = require "lualign"
 local Module <const> = require "lualign.nn.module"
