@@ -47,7 +47,7 @@ teardown(function()
 end)
 
 -- The program fails with status 1 and one line on stderr (past the device's and the progress), in which all of `parts`
--- appear; its standard output is empty; the working folder holds nothing new but, empty, what `allowed` names.
+-- appear; its standard output is empty; the working folder holds the names that it held before.
 local function fails(args, parts, options)
   options = options or {}
   options.dir = folder
