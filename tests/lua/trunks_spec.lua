@@ -266,7 +266,7 @@ describe("features", function()
     local maps <const> = features.mobilenetv2:features(features.mobilenetv2:preprocess(x), { 2, 7, 14 })
     maps[4] = features.efficientnet_lite0:features(features.efficientnet_lite0:preprocess(x), { 4 })[1]
     for k, map in ipairs(maps) do
-      maps[k] = la.resize(la.l2_normalize(map), { height = 6, width = 5, mode = "half_pixel" })
+      maps[k] = la.l2_normalize(la.resize(map, { height = 6, width = 5, mode = "half_pixel" }))
     end
     optest.close(got, la.l2_normalize(la.cat(maps, -1)), 1e-6)
     assert.same({ 2, 6, 5, 288 }, features(x:astype("uint8")):shape())
