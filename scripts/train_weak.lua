@@ -13,7 +13,7 @@ parser:option("--out", "folder for checkpoints and the log", "runs/weak"):argnam
 parser:option("--steps", "optimiser steps", 500):argname("N"):convert(cli.count)
 parser:option("--batch", "pairs in a step", 16):argname("N"):convert(cli.count)
 parser:option("--lr", "learning rate (falls to 0 by a cosine)", 2e-5):convert(cli.positive)
-parser:option("--train", "regressors, or everything (the paper's choice: all weights, frozen statistics)", "regressors")
+parser:option("--train", "regressors, or everything (the paper's choice: all weights, frozen statistics, and the way through the warped picture)", "regressors")
   :choices { "regressors", "everything" }
 parser:option("--augment", "none, crop, flip or crop_flip", "crop_flip"):choices { "none", "crop", "flip", "crop_flip" }
 parser:option("--power", "sharpening of the correlation that is counted on; the paper's is 1", 4):convert(cli.positive)
@@ -26,6 +26,9 @@ model:eval() -- frozen statistics, as in the paper
 model:requires_grad_(args.train == "everything")
 model:regressor("affine"):requires_grad_(true)
 model:regressor("tps"):requires_grad_(true)
+-- With a fixed trunk the first stage learns from its own two counts alone: the way through the warped picture costs as much as
+-- the rest of the step.
+model.through_warp = args.train == "everything"
 
 local lists <const> = {}
 for k, text in ipairs(args.pairs) do
