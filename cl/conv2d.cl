@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // conv2d.cl -- convolution, the plain form: the definition, written down.
 //
 //   y[n, i, j, o] = bias[o] + sum_{u, v, c} w[o, u, v, c] x[n, i sh - top + u dh, j sw - left + v dw, g C/G + c]

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // conv2d_sweep.cl -- the sweep: what convolution and its data gradient have in common, and the fast forms of it.
 //
 //   y[p * ys + yo] = bias + sum_{i < th, j < tw} W[i, j] x[p * s + o + i * d]        (per direction; outside x is zero)

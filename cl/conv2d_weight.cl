@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // conv2d_weight.cl -- the weight gradient of a convolution, its fast forms.
 //
 //   dw[o, u, v, c] = sum over (n, i, j) of dy[n, i, j, o] x[n, i sh + oh + u dh, j sw + ow + v dw, c]

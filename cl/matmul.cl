@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // matmul.cl -- products of matrices, the plain form, and what every form shares.
 //
 //   c[z, i, j] = bias[j] + sum_p a[z, i, p] b[z, p, j]

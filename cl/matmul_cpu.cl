@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // matmul_cpu.cl -- products of matrices on CPUs: one work-item is one register tile of MR rows and NR columns.
 //
 // Rows of a are read where they lie and broadcast; b is packed into panels of NR columns,

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // matmul_gpu.cl -- products of matrices on GPUs: a work-group of 16 x 16 makes a 64 x 64 tile of c, each work-item 4 x
 // 4 of it, rows and columns 16 apart so that neighbours touch neighbouring addresses. Slices of 16 columns of a and 16
 // rows of b pass through local memory. Matrices are read through strides, as in matmul.cl.

@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: MIT
+//
 // probe.cl -- how fast the device can multiply and add: the yardstick of the benchmarks, never part of a result.
 //
 // -DACC: how many independent sums of 16 lanes one work-item keeps. Which number is fastest depends on the compiler, so

@@ -84,7 +84,8 @@ local function check_size_and_licence(path, lines)
   if #lines > MAX_FILE then
     complain(path, #lines, "%d lines, at most %d", #lines, MAX_FILE)
   end
-  if not ((lines[1] or "") .. (lines[2] or "")):find("SPDX-License-Identifier: MIT", 1, true) then
+  local shown <const> = path:find "^tests/readme/" -- the README shows these whole
+  if not shown and not ((lines[1] or "") .. (lines[2] or "")):find("SPDX-License-Identifier: MIT", 1, true) then
     complain(path, 1, "no SPDX line")
   end
   for i, line in ipairs(lines) do

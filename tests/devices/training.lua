@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- training.lua -- a short training run on whatever device is chosen, for training_spec.lua: a small feature network and a
--- regressor learn to align noise images that were shifted, by the soft inlier count. Prints the loss of each step and
+-- training.lua -- a short training run on whatever device is chosen, for training_spec.lua: a small feature network and
+-- a regressor learn to align noise images that were shifted, by the soft inlier count. Prints the loss of each step and
 -- then, line by line, the sum and the norm of every parameter.
 
 local la <const> = require "lualign"
