@@ -33,8 +33,8 @@ int la__canvas_ellipse(la_canvas *c, double cx, double cy, double rx, double ry,
                        double alpha);
 
 /* A line with round ends. */
-void la__canvas_line(la_canvas *c, double x1, double y1, double x2, double y2, double width, const double *colour,
-                     double alpha);
+int la__canvas_line(la_canvas *c, double x1, double y1, double x2, double y2, double width, const double *colour,
+                    double alpha);
 
 /* Replaces everything by a change from one colour to another along the direction `angle`, corner to corner. */
 void la__canvas_gradient(la_canvas *c, const double *from, const double *to, double angle);

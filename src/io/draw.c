@@ -58,91 +58,90 @@ static void add_edge_in_row(double *sum, int w, double y, const double *a, const
     add_edge(sum, w, xa, xb, b[1] > a[1] ? high - low : low - high);
 }
 
+/* The pixels that a polygon may touch: [x0, x1) x [y0, y1). */
+typedef struct box {
+    int x0, y0, x1, y1;
+} box;
+
+static box bounds(const la_canvas *c, const double *xy, int n)
+{
+    double low[2] = { INFINITY, INFINITY }, high[2] = { -INFINITY, -INFINITY };
+    for (int i = 0; i < 2 * n; i++) {
+        low[i % 2] = fmin(low[i % 2], xy[i] + 0.5);
+        high[i % 2] = fmax(high[i % 2], xy[i] + 0.5);
+    }
+    return (box){ clip(floor(low[0]), 0, c->width), clip(floor(low[1]), 0, c->height), clip(ceil(high[0]), 0, c->width),
+                  clip(ceil(high[1]), 0, c->height) };
+}
+
 int la__canvas_polygon(la_canvas *c, const double *xy, int n, const double *colour, double alpha)
 {
-    double top = INFINITY, bottom = -INFINITY;
     for (int i = 0; i < 2 * n; i++)
         if (!isfinite(xy[i]))
             return la_fail(LA_EARG, "polygon: coordinates must be finite, number %d is not", i + 1);
-    for (int i = 0; i < n; i++) {
-        top = fmin(top, xy[2 * i + 1] + 0.5);
-        bottom = fmax(bottom, xy[2 * i + 1] + 0.5);
-    }
-    if (n < 3 || bottom <= 0.0 || top >= c->height)
+    const box b = bounds(c, xy, n);
+    if (n < 3 || b.x0 >= b.x1 || b.y0 >= b.y1)
         return 0;
-    double *sum = la__calloc((size_t)c->width + 1, sizeof *sum);
+    const int width = b.x1 - b.x0;
+    const double dx = 0.5 - b.x0; /* pixels' edges, not centres, to whole numbers; the box's left to 0 */
+    double *sum = la__calloc((size_t)width + 1, sizeof *sum);
     if (!sum)
         return LA_ENOMEM;
-    const int last = clip(ceil(bottom), 0, c->height);
-    for (int y = clip(floor(top), 0, c->height); y < last; y++) {
-        memset(sum, 0, ((size_t)c->width + 1) * sizeof *sum);
+    for (int y = b.y0; y < b.y1; y++) {
+        memset(sum, 0, ((size_t)width + 1) * sizeof *sum);
         for (int i = 0; i < n; i++) {
-            const double *a = xy + 2 * i, *b = xy + 2 * ((i + 1) % n);
-            add_edge_in_row(sum, c->width, y, (double[]){ a[0] + 0.5, a[1] + 0.5 },
-                            (double[]){ b[0] + 0.5, b[1] + 0.5 });
+            const double *p = xy + 2 * i, *q = xy + 2 * ((i + 1) % n);
+            add_edge_in_row(sum, width, y, (double[]){ p[0] + dx, p[1] + 0.5 }, (double[]){ q[0] + dx, q[1] + 0.5 });
         }
         double inside = 0.0;
-        for (int x = 0; x < c->width; x++) {
+        for (int x = 0; x < width; x++) {
             inside += sum[x];
             if (fabs(inside) > 1e-9)
-                blend(c, x, y, colour, alpha * fmin(fabs(inside), 1.0));
+                blend(c, b.x0 + x, y, colour, alpha * fmin(fabs(inside), 1.0));
         }
     }
     free(sum);
     return 0;
 }
 
+enum { MOST_POINTS = 720 }; /* of a curve */
+static const double PI = 3.14159265358979323846;
+
+/* How many chords a circle is drawn with: one leaves the curve by r (1 - cos(pi / n)), 1/50 of a pixel at most. */
+static int chords(double radius)
+{
+    return clip(ceil(PI / acos(1.0 - 0.02 / fmax(radius, 1.0))), 12, MOST_POINTS - 2);
+}
+
 int la__canvas_ellipse(la_canvas *c, double cx, double cy, double rx, double ry, double angle, const double *colour,
                        double alpha)
 {
-    enum { MOST = 720 };
-    double xy[2 * MOST];
-    /* a chord leaves the curve by r (1 - cos(pi / n)), at most 1/50 of a pixel here */
-    const int n = clip(ceil(3.1416 / acos(1.0 - fmin(0.02 / fmax(fmax(rx, ry), 1.0), 1.0))), 12, MOST);
+    double xy[2 * MOST_POINTS];
+    const int n = chords(fmax(rx, ry));
     const double turn_x = cos(angle), turn_y = sin(angle);
     for (int i = 0; i < n; i++) {
-        const double t = 2.0 * 3.14159265358979323846 * i / n, x = rx * cos(t), y = ry * sin(t);
+        const double t = 2.0 * PI * i / n, x = rx * cos(t), y = ry * sin(t);
         xy[2 * i] = cx + turn_x * x - turn_y * y;
         xy[2 * i + 1] = cy + turn_y * x + turn_x * y;
     }
     return la__canvas_polygon(c, xy, n, colour, alpha);
 }
 
-/* Where the line, `reach` wide on both sides, can touch row y: [first, last). */
-static void line_columns(int *first, int *last, const la_canvas *c, const double *a, const double *b, double reach,
-                         int y)
+/* A half circle round the one end, from one side of the line to the other, then one round the other end. */
+int la__canvas_line(la_canvas *c, double x1, double y1, double x2, double y2, double width, const double *colour,
+                    double alpha)
 {
-    double left = fmin(a[0], b[0]), right = fmax(a[0], b[0]);
-    const double dy = b[1] - a[1];
-    if (fabs(dy) > 1e-9) {
-        const double t0 = (y - reach - a[1]) / dy, t1 = (y + reach - a[1]) / dy;
-        const double x0 = a[0] + fmin(fmax(t0, 0.0), 1.0) * (b[0] - a[0]);
-        const double x1 = a[0] + fmin(fmax(t1, 0.0), 1.0) * (b[0] - a[0]);
-        left = fmin(x0, x1);
-        right = fmax(x0, x1);
+    double xy[2 * MOST_POINTS];
+    const double radius = width / 2.0, start = atan2(y2 - y1, x2 - x1) + PI / 2.0;
+    const int half = chords(radius) / 2 + 1;
+    if (!(width > 0.0))
+        return 0;
+    for (int i = 0; i < 2 * half; i++) {
+        const double t = start + PI * (i < half ? i : i - 1) / (half - 1);
+        xy[2 * i] = (i < half ? x1 : x2) + radius * cos(t);
+        xy[2 * i + 1] = (i < half ? y1 : y2) + radius * sin(t);
     }
-    *first = clip(floor(left - reach), 0, c->width);
-    *last = clip(ceil(right + reach) + 1.0, 0, c->width);
-}
-
-void la__canvas_line(la_canvas *c, double x1, double y1, double x2, double y2, double width, const double *colour,
-                     double alpha)
-{
-    const double a[2] = { x1, y1 }, b[2] = { x2, y2 }, dx = x2 - x1, dy = y2 - y1, squared = dx * dx + dy * dy;
-    const double half = fmax(width, 1.0) / 2.0, reach = half + 0.5;
-    const int bottom = clip(ceil(fmax(y1, y2) + reach) + 1.0, 0, c->height);
-    alpha *= fmin(fmax(width, 0.0), 1.0); /* thinner than a pixel: fainter */
-    for (int y = clip(floor(fmin(y1, y2) - reach), 0, c->height); y < bottom; y++) {
-        int first, last;
-        line_columns(&first, &last, c, a, b, reach, y);
-        for (int x = first; x < last; x++) {
-            const double t = squared > 0.0 ? fmin(fmax(((x - x1) * dx + (y - y1) * dy) / squared, 0.0), 1.0) : 0.0;
-            const double distance = hypot(x - x1 - t * dx, y - y1 - t * dy);
-            const double cover = fmin(reach - distance, 1.0);
-            if (cover > 0.0)
-                blend(c, x, y, colour, alpha * cover);
-        }
-    }
+    return la__canvas_polygon(c, xy, 2 * half, colour, alpha);
 }
 
 /* ---- text ---- */

@@ -43,7 +43,9 @@ static int source_read(void *user, char *out, int size)
 static void source_skip(void *user, int n)
 {
     source *s = user;
-    s->at = n < 0 && s->at < -n ? 0 : n > s->size - s->at ? s->size : s->at + n;
+    const int64_t to = (int64_t)s->at + n;
+    s->beyond = s->beyond || to > s->size;
+    s->at = to < 0 ? 0 : to > s->size ? s->size : (int)to;
 }
 
 static int source_eof(void *user)

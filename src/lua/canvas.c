@@ -210,7 +210,7 @@ static int canvas_line(lua_State *L)
     for (int i = 0; i < 5; i++)
         v[i] = check_finite(L, i + 2);
     check_colour(L, 7, colour, c->channels);
-    la__canvas_line(c, v[0], v[1], v[2], v[3], v[4], colour, check_alpha(L, 8));
+    la__lua_try(L, la__canvas_line(c, v[0], v[1], v[2], v[3], v[4], colour, check_alpha(L, 8)));
     lua_settop(L, 1);
     return 1;
 }
