@@ -9,7 +9,8 @@ local parser <const> = cli.parser("align", "Aligns picture A (the source) to pic
 parser:argument("source", "the picture to be warped"):args(1)
 parser:argument("target", "the picture to align it to"):args(1)
 parser:option("-o --out", "folder for the results", "aligned"):argname("DIR")
-parser:option("--model", "a trained network; without it the shipped features are aligned by gradient ascent"):argname("FILE")
+parser:option("--model", "a trained network; without it the shipped features are aligned by gradient ascent")
+  :argname("FILE")
 parser:option("--refine", "gradient steps on the pair's own soft inlier count (default: 60 without a model, 0 with)")
   :argname("N"):convert(cli.count)
 parser:option("--power", "sharpening of the correlation that --refine counts on", 4):argname("P"):convert(cli.positive)
@@ -28,7 +29,8 @@ write("warped.png", t:warped())
 write("overlay.png", t:overlay())
 write("matches.png", t:matches())
 
--- The stages in the paper's order: the map from target to source is affine(tps(p)), normalised coordinates, corners aligned.
+-- The stages in the paper's order: the map from target to source is affine(tps(p)), normalised coordinates, corners
+-- aligned.
 local result <const> = { source = args.source, target = args.target, soft_inliers = t.scores, stages = {} }
 for name, theta in pairs(t.stages) do
   result.stages[name] = theta:flat()

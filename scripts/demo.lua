@@ -1,14 +1,15 @@
 -- SPDX-License-Identifier: MIT
 --
--- The main job from end to end, on figures that the library draws itself: train the two-stage network, first from warps of
--- single figures, then from pairs alone, and show on pairs that it has never seen what it learnt.
+-- The main job from end to end, on figures that the library draws itself: train the two-stage network, first from
+-- warps of single figures, then from pairs alone, and show on pairs that it has never seen what it learnt.
 
 local la <const> = require "lualign"
 local cli <const> = require "lualign.cli"
 
 local parser <const> = cli.parser("demo", "Trains on drawn figures (or on your photographs) and shows what was learnt.")
 parser:option("--out", "folder for pictures and checkpoints", "runs/demo"):argname("DIR")
-parser:option("--photos", "train on these instead: a folder with one folder of pictures for each category"):argname("DIR")
+parser:option("--photos", "train on these instead: a folder with one folder of pictures for each category")
+  :argname("DIR")
 parser:option("--strong", "steps on warps of single figures, for each stage", 60):argname("N"):convert(cli.count)
 parser:option("--weak", "steps on pairs", 60):argname("N"):convert(cli.count)
 parser:option("--batch", "pairs in a step", 8):argname("N"):convert(cli.count)
@@ -64,7 +65,8 @@ end
 score("after warps of single figures", network)
 
 -- Pairs alone.
-local pairs_ <const> = args.photos and la.data.pairs { root = args.photos, size = model.config.size, augment = "crop_flip" }
+local pairs_ <const> = args.photos
+  and la.data.pairs { root = args.photos, size = model.config.size, augment = "crop_flip" }
   or la.data.figures.pairs { count = math.max(args.weak * args.batch, 1), seed = 1 }
 local regressors <const> = {}
 for _, stage in ipairs { "affine", "tps" } do

@@ -50,7 +50,8 @@ local rows <const> = la.evaluate.run(list, method(), { progress = function(i) me
 meter:finish()
 
 local function line(name, count, pck)
-  return string.format("%-20s %5d pairs  PCK@0.05 %.3f PCK@0.10 %.3f PCK@0.15 %.3f", name, count, pck[1], pck[2], pck[3])
+  return string.format("%-20s %5d pairs  PCK@0.05 %.3f PCK@0.10 %.3f PCK@0.15 %.3f", name, count,
+    pck[1], pck[2], pck[3])
 end
 
 local all <const>, categories <const> = la.metrics.summary(rows, 3)
@@ -59,7 +60,8 @@ for _, c in ipairs(categories) do
 end
 if args.json then
   la.io.write_file(args.json, la.io.json_encode({
-    dataset = args.dataset, model = args.model, refine = args.refine, alphas = la.evaluate.ALPHAS, pck = all, pairs = rows,
+    dataset = args.dataset, model = args.model, refine = args.refine, alphas = la.evaluate.ALPHAS, pck = all,
+    pairs = rows,
   }) .. "\n")
 end
 print(string.format("PCK@0.05 %.3f PCK@0.10 %.3f PCK@0.15 %.3f", all[1], all[2], all[3]))

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
--- lualign train_strong: trains the regressors on synthetic warps of single images (CNNGeometric, CVPR 2017). The features stay
--- as they are; affine and thin-plate spline train each on its own warps, in the two stages of one model.
+-- lualign train_strong: trains the regressors on synthetic warps of single images (CNNGeometric, CVPR 2017). The
+-- features stay as they are; affine and thin-plate spline train each on its own warps, in the two stages of one
+-- model.
 
 local la <const> = require "lualign"
 local cli <const> = require "lualign.cli"
@@ -36,7 +37,8 @@ local function train(stage, seed)
   local data <const> = la.data.synthetic { images = images, model = stage, canvas = { 300, 400 } }
   la.train.run {
     model = model, data = data, optimizer = la.optim.Adam(regressor:parameters(), { lr = args.lr }),
-    schedule = la.optim.schedule.cosine { steps = args.steps }, steps = args.steps, batch = args.batch, out = out, seed = seed,
+    schedule = la.optim.schedule.cosine { steps = args.steps },
+    steps = args.steps, batch = args.batch, out = out, seed = seed,
     resume = args.resume,
     step = function(batch)
       regressor:train()

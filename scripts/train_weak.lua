@@ -1,19 +1,21 @@
 -- SPDX-License-Identifier: MIT
 --
--- lualign train_weak: trains a two-stage network from image pairs alone, by the soft inlier count (Rocco et al., CVPR 2018).
+-- lualign train_weak: trains a two-stage network from image pairs alone, by the soft inlier count (Rocco et al., CVPR
+-- 2018).
 
 local la <const> = require "lualign"
 local cli <const> = require "lualign.cli"
 
 local parser <const> = cli.parser("train_weak", "Trains from image pairs of one category, with no other annotation.")
-parser:option("--pairs", "CSV with source_image and target_image, relative to ROOT; may be repeated"):argname("ROOT:FILE")
-  :count("+")
+parser:option("--pairs", "CSV with source_image and target_image, relative to ROOT; may be repeated")
+  :argname("ROOT:FILE"):count("+")
 parser:option("--model", "checkpoint to start from, as train_strong writes it"):argname("FILE"):count(1)
 parser:option("--out", "folder for checkpoints and the log", "runs/weak"):argname("DIR")
 parser:option("--steps", "optimiser steps", 500):argname("N"):convert(cli.count)
 parser:option("--batch", "pairs in a step", 16):argname("N"):convert(cli.count)
 parser:option("--lr", "learning rate (falls to 0 by a cosine)", 2e-5):convert(cli.positive)
-parser:option("--train", "regressors, or everything (the paper's choice: all weights, frozen statistics, and the way through the warped picture)", "regressors")
+parser:option("--train", "regressors, or everything: all weights, and through the warped picture, as in the paper",
+  "regressors")
   :choices { "regressors", "everything" }
 parser:option("--augment", "none, crop, flip or crop_flip", "crop_flip"):choices { "none", "crop", "flip", "crop_flip" }
 parser:option("--power", "sharpening of the correlation that is counted on; the paper's is 1", 4):convert(cli.positive)
@@ -26,8 +28,8 @@ model:eval() -- frozen statistics, as in the paper
 model:requires_grad_(args.train == "everything")
 model:regressor("affine"):requires_grad_(true)
 model:regressor("tps"):requires_grad_(true)
--- With a fixed trunk the first stage learns from its own two counts alone: the way through the warped picture costs as much as
--- the rest of the step.
+-- With a fixed trunk the first stage learns from its own two counts alone: the way through the warped picture costs
+-- as much as the rest of the step.
 model.through_warp = args.train == "everything"
 
 local lists <const> = {}

@@ -6,9 +6,9 @@
 --
 -- fn(x, w) returns one float32 tensor, or several. A fixed random weighting of all its elements, summed on the host in
 -- double precision, is the scalar that is differentiated: element by element, by central differences at step and step/2
--- with Richardson's extrapolation, D = (4 D(step/2) - D(step)) / 3. The difference of the two is compared with the largest
--- gradient of that input: |analytic - numeric| <= tolerance * max(|numeric|max, floor). fn must be smooth at the inputs: keep
--- them away from the kinks of relu and of bilinear sampling.
+-- with Richardson's extrapolation, D = (4 D(step/2) - D(step)) / 3. The difference of the two is compared with the
+-- largest gradient of that input: |analytic - numeric| <= tolerance * max(|numeric|max, floor). fn must be smooth at
+-- the inputs: keep them away from the kinks of relu and of bilinear sampling.
 --
 -- Returns the worst relative error; raises an error that names the input and element when it is past the tolerance.
 
@@ -107,8 +107,8 @@ return function(fn, inputs, options)
         local got <const> = gradients[k] and gradients[k][i] or 0
         local err <const> = math.abs(got - found[i]) / largest
         if not (err <= tolerance) then
-          error(string.format("gradcheck: input %d, element %d: backward gives %.6g, finite differences %.6g (scale %.3g)",
-            k, i, got, found[i], largest), 2)
+          error(string.format("gradcheck: input %d, element %d: backward gives %.6g, finite differences %.6g (scale "
+            .. "%.3g)", k, i, got, found[i], largest), 2)
         end
         worst = math.max(worst, err)
       end

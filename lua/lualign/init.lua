@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- lualign: tensors, ops and everything built on them. Submodules load when first named, and OpenCL starts when the first
--- tensor is made.
+-- lualign: tensors, ops and everything built on them. Submodules load when first named, and OpenCL starts when the
+-- first tensor is made.
 
 local core <const> = require "lualign.core"
 

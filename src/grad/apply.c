@@ -77,7 +77,8 @@ static int check_in_place(const la_call *c)
 {
     const la_tensor *t = c->in[0];
     if (recording && t && (t->node || t->requires_grad))
-        return la_fail(LA_EARG, "%s: writes in place to a tensor that is part of a gradient graph; use la.no_grad or a copy",
+        return la_fail(LA_EARG,
+                       "%s: writes in place to a tensor that is part of a gradient graph; use la.no_grad or a copy",
                        c->op->name);
     return 0;
 }

@@ -91,13 +91,14 @@ static int deliver(heap *h, la_tensor *t, la_tensor *g, const char *op)
 {
     char a[LA_SHAPE_TEXT], b[LA_SHAPE_TEXT];
     if (!la__same_shape(t, g))
-        return la_fail(LA_ESHAPE, "%s: backward made a gradient of shape %s for an input of shape %s", op, la__shape(g, a),
-                       la__shape(t, b));
+        return la_fail(LA_ESHAPE, "%s: backward made a gradient of shape %s for an input of shape %s", op,
+                       la__shape(g, a), la__shape(t, b));
     if (!t->node)
         return t->requires_grad ? add_leaf_gradient(t, g) : 0;
     la_node *n = (la_node *)t->node;
     if (n->freed)
-        return la_fail(LA_EARG, "backward: the graph through '%s' was already freed by an earlier backward", n->call.op->name);
+        return la_fail(LA_EARG, "backward: the graph through '%s' was already freed by an earlier backward",
+                       n->call.op->name);
     bool reached = false;
     for (int k = 0; k < LA_MAX_OUTPUTS; k++)
         reached = reached || n->gout[k];
@@ -115,7 +116,8 @@ static int visit(heap *h, la_node *n)
     la_call *c = &n->call;
     for (int i = 0; i < c->inputs; i++)
         if (c->in[i] && n->version[i] != c->in[i]->storage->version)
-            return la_fail(LA_EARG, "backward: %s of '%s' was changed in place after the call", la__slot_name(c, i), c->op->name);
+            return la_fail(LA_EARG, "backward: %s of '%s' was changed in place after the call", la__slot_name(c, i),
+                           c->op->name);
     for (int k = 0; k < LA_MAX_OUTPUTS; k++) { /* ops may count on dense gradients */
         la_tensor *dense = NULL;
         if (!n->gout[k])
@@ -158,7 +160,8 @@ int la_backward(la_tensor *t, la_tensor *seed)
     } else if (la_tensor_numel(t) == 1) {
         LA_TRY(la__full(&g, t->storage->dev, t->ndim, t->dim, 1.0));
     } else {
-        err = la_fail(LA_ESHAPE, "backward: needs a tensor of one element or a gradient to start from, got %s", la__shape(t, text));
+        err = la_fail(LA_ESHAPE, "backward: needs a tensor of one element or a gradient to start from, got %s",
+                      la__shape(t, text));
         goto done;
     }
     LA_TRY(deliver(&h, t, g, "backward"));
@@ -201,8 +204,8 @@ int la_tensor_set_grad(la_tensor *t, la_tensor *g)
 {
     char a[LA_SHAPE_TEXT], b[LA_SHAPE_TEXT];
     if (g && (!la__same_shape(t, g) || g->dtype != LA_F32))
-        return la_fail(LA_ESHAPE, "grad: must be float32 of shape %s, got %s %s", la__shape(t, a), la_dtype_name(g->dtype),
-                       la__shape(g, b));
+        return la_fail(LA_ESHAPE, "grad: must be float32 of shape %s, got %s %s", la__shape(t, a),
+                       la_dtype_name(g->dtype), la__shape(g, b));
     la_tensor_retain(g);
     la_tensor_release(&t->grad);
     t->grad = g;

@@ -152,10 +152,11 @@ typedef enum la_dtype { LA_F32, LA_I32, LA_U8 } la_dtype;
 LA_API int la_tensor_new(la_tensor **out, la_device *dev, la_dtype dtype, int ndim, const int64_t *dim);
 
 /* The same, filled from host memory (numel elements of that dtype, row-major). */
-LA_API int la_tensor_from(la_tensor **out, la_device *dev, la_dtype dtype, int ndim, const int64_t *dim, const void *data);
+LA_API int la_tensor_from(la_tensor **out, la_device *dev, la_dtype dtype, int ndim, const int64_t *dim,
+                          const void *data);
 
-LA_API la_tensor *la_tensor_retain(la_tensor *t);  /* returns t */
-LA_API void la_tensor_release(la_tensor **t);      /* drops one reference and sets *t to NULL */
+LA_API la_tensor *la_tensor_retain(la_tensor *t); /* returns t */
+LA_API void la_tensor_release(la_tensor **t);     /* drops one reference and sets *t to NULL */
 
 LA_API la_dtype la_tensor_dtype(const la_tensor *t);
 LA_API int la_tensor_ndim(const la_tensor *t);
@@ -189,9 +190,10 @@ LA_API int la_op_run(la_tensor **out, const char *op, la_tensor *const *in, int 
 /* ---- gradients ---------------------------------------------------------------------------------- */
 
 LA_API void la_tensor_set_requires_grad(la_tensor *t, bool on); /* leaves of dtype float32 only */
-LA_API bool la_tensor_requires_grad(const la_tensor *t);        /* true for leaves that ask and for results that depend on one */
-LA_API la_tensor *la_tensor_grad(const la_tensor *t);           /* borrowed, NULL if there is none */
-LA_API int la_tensor_set_grad(la_tensor *t, la_tensor *g);      /* retains g; NULL clears */
+LA_API bool la_tensor_requires_grad(
+    const la_tensor *t);                              /* true for leaves that ask and for results that depend on one */
+LA_API la_tensor *la_tensor_grad(const la_tensor *t); /* borrowed, NULL if there is none */
+LA_API int la_tensor_set_grad(la_tensor *t, la_tensor *g); /* retains g; NULL clears */
 
 /* Adds d(t)/d(leaf) to the gradient of every leaf that t depends on. t must hold one element unless
  * `seed`, a gradient of t's shape, is given. The graph is freed. */
@@ -232,8 +234,8 @@ LA_API int la_safetensors_open(la_safetensors **out, const char *path);
 LA_API void la_safetensors_close(la_safetensors *file); /* NULL is allowed */
 
 LA_API int la_safetensors_count(const la_safetensors *file);
-LA_API const char *la_safetensors_name(const la_safetensors *file, int i);     /* in the order of the header */
-LA_API int la_safetensors_find(const la_safetensors *file, const char *name);  /* its number, or LA_EARG */
+LA_API const char *la_safetensors_name(const la_safetensors *file, int i);    /* in the order of the header */
+LA_API int la_safetensors_find(const la_safetensors *file, const char *name); /* its number, or LA_EARG */
 
 /* Tensor i. F64, F16 and BF16 become float32, I64, U64, U32, I16, U16 and I8 int32 (a number that does not fit is an
  * error), BOOL uint8. */

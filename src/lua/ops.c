@@ -2,8 +2,8 @@
  *
  * ops.c -- one C function for every op: it reads the descriptor and converts the arguments accordingly.
  *
- * Arguments come in the order of the parameters; a table of named options may follow. A list parameter takes a table or,
- * as in la.zeros(2, 3), the numbers one after the other.
+ * Arguments come in the order of the parameters; a table of named options may follow. A list parameter takes a table
+ * or, as in la.zeros(2, 3), the numbers one after the other.
  */
 #include <string.h>
 
@@ -49,7 +49,8 @@ static void add_int(lua_State *L, const la_op *op, const la_param *p, la_value *
     int whole;
     const lua_Integer i = lua_tointegerx(L, index, &whole);
     if (!whole || lua_type(L, index) != LUA_TNUMBER)
-        luaL_error(L, "%s: %s must be whole (use // to divide), got %s", op->name, p->name, luaL_tolstring(L, index, NULL));
+        luaL_error(L, "%s: %s must be whole (use // to divide), got %s", op->name, p->name,
+                   luaL_tolstring(L, index, NULL));
     if (v->count == LA_MAX_DIMS)
         luaL_error(L, "%s: %s has more than %d elements", op->name, p->name, LA_MAX_DIMS);
     const bool shifted = p->kind == LA_P_DIM || p->kind == LA_P_DIMS || p->kind == LA_P_INDEX;
@@ -64,9 +65,7 @@ static void read_value(lua_State *L, const la_op *op, const la_param *p, la_valu
     switch (p->kind) {
     case LA_P_INT:
     case LA_P_DIM:
-    case LA_P_INDEX:
-        add_int(L, op, p, v, index);
-        break;
+    case LA_P_INDEX: add_int(L, op, p, v, index); break;
     case LA_P_INTS:
     case LA_P_DIMS:
         if (!lua_istable(L, index)) {
@@ -92,8 +91,7 @@ static void read_value(lua_State *L, const la_op *op, const la_param *p, la_valu
         v->ints[0] = lua_toboolean(L, index);
         v->count = 1;
         break;
-    default:
-        break;
+    default: break;
     }
     v->given = true;
 }
@@ -158,8 +156,8 @@ static void read_options(lua_State *L, la_call *c, int index)
             slot += c->op->param[i].kind == LA_P_TENSOR || c->op->param[i].kind == LA_P_OPERAND;
         if (i == n) {
             const char *near = la__nearest(name, names, n);
-            luaL_error(L, "%s: unknown option '%s'%s%s%s", c->op->name, name, near ? ", did you mean '" : "", near ? near : "",
-                       near ? "'?" : "");
+            luaL_error(L, "%s: unknown option '%s'%s%s%s", c->op->name, name, near ? ", did you mean '" : "",
+                       near ? near : "", near ? "'?" : "");
         }
         read_argument(L, c, i, slot, lua_gettop(L));
     }
@@ -227,8 +225,10 @@ static int call_op(lua_State *L)
 
 static const char *kind_name(la_kind kind)
 {
-    static const char *const names[] = { "",    "tensor",     "tensor or number", "list of tensors",     "integer", "integer or list",
-                                         "dim", "dim or list", "index",            "number", "boolean", "choice" };
+    static const char *const names[] = {
+        "",      "tensor", "tensor or number", "list of tensors", "integer", "integer or list", "dim", "dim or list",
+        "index", "number", "boolean",          "choice"
+    };
     return names[kind];
 }
 
@@ -248,7 +248,8 @@ static void push_param(lua_State *L, const la_param *p)
     }
 }
 
-/* op_list() -> { {name=, brief=, example=, differentiable=, in_place=, params={ {name=, kind=, default=, brief=, choices=} }} } */
+/* op_list() -> { {name=, brief=, example=, differentiable=, in_place=, params={ {name=, kind=, default=, brief=,
+ * choices=} }} } */
 static int op_list(lua_State *L)
 {
     lua_newtable(L);

@@ -60,14 +60,16 @@ static void put_number(lua_State *L, void *data, int64_t at, la_dtype dtype)
         ((int32_t *)data)[at] = (int32_t)i;
 }
 
-static void fill_from_table(lua_State *L, int depth, int ndim, const int64_t *dim, void *data, int64_t *at, la_dtype dtype)
+static void fill_from_table(lua_State *L, int depth, int ndim, const int64_t *dim, void *data, int64_t *at,
+                            la_dtype dtype)
 {
     if (depth == ndim) {
         put_number(L, data, (*at)++, dtype);
         return;
     }
     if (!lua_istable(L, -1) || luaL_len(L, -1) != dim[depth])
-        luaL_error(L, "tensor: the table is ragged at level %d: expected %I elements there", depth + 1, (lua_Integer)dim[depth]);
+        luaL_error(L, "tensor: the table is ragged at level %d: expected %I elements there", depth + 1,
+                   (lua_Integer)dim[depth]);
     luaL_checkstack(L, 4, "tensor");
     for (int64_t i = 1; i <= dim[depth]; i++) {
         lua_geti(L, -1, i);
@@ -113,8 +115,8 @@ static int tensor_from_bytes(lua_State *L)
         lua_pop(L, 1);
     }
     if ((size_t)n * la_dtype_size(dtype) != bytes)
-        return luaL_error(L, "from_bytes: the shape asks for %I bytes, got %I", (lua_Integer)((size_t)n * la_dtype_size(dtype)),
-                          (lua_Integer)bytes);
+        return luaL_error(L, "from_bytes: the shape asks for %I bytes, got %I",
+                          (lua_Integer)((size_t)n * la_dtype_size(dtype)), (lua_Integer)bytes);
     la_device *dev = la__lua_device(L);
     la_box *b = la__lua_new_box(L);
     la__lua_try(L, la_tensor_from(&b->t, dev, dtype, (int)ndim, dim, data));
@@ -280,9 +282,11 @@ static int tensor_requires_grad(lua_State *L)
     la_tensor *t = la__lua_check_tensor(L, 1);
     const bool on = lua_isnone(L, 2) || lua_toboolean(L, 2);
     if (t->dtype != LA_F32)
-        return luaL_error(L, "requires_grad_: only float32 tensors have gradients, this one is %s", la_dtype_name(t->dtype));
+        return luaL_error(L, "requires_grad_: only float32 tensors have gradients, this one is %s",
+                          la_dtype_name(t->dtype));
     if (t->node)
-        return luaL_error(L, "requires_grad_: the tensor is a result; only leaves can be asked for a gradient (detach it first)");
+        return luaL_error(
+            L, "requires_grad_: the tensor is a result; only leaves can be asked for a gradient (detach it first)");
     la_tensor_set_requires_grad(t, on);
     lua_settop(L, 1);
     return 1;
@@ -367,7 +371,8 @@ static int tensor_newindex(lua_State *L)
         return 0;
     }
     if (la__grad_enabled() && (t->node || t->requires_grad))
-        return luaL_error(L, "index: writes in place to a tensor that is part of a gradient graph; use la.no_grad or a copy");
+        return luaL_error(
+            L, "index: writes in place to a tensor that is part of a gradient graph; use la.no_grad or a copy");
     la_box *element = NULL;
     lua_Integer i = luaL_checkinteger(L, 2);
     la_tensor *source = la__lua_test_tensor(L, 3);
@@ -423,8 +428,9 @@ static int set_tostring(lua_State *L)
     return 0;
 }
 
-static const luaL_Reg functions[] = { { "tensor", tensor_new },     { "from_bytes", tensor_from_bytes }, { "is_tensor", is_tensor },
-                                      { "is_alive", is_alive },     { "set_tostring", set_tostring },    { NULL, NULL } };
+static const luaL_Reg functions[] = { { "tensor", tensor_new },         { "from_bytes", tensor_from_bytes },
+                                      { "is_tensor", is_tensor },       { "is_alive", is_alive },
+                                      { "set_tostring", set_tostring }, { NULL, NULL } };
 
 void la__lua_open_tensor(lua_State *L)
 {

@@ -35,7 +35,8 @@ const la_op *la_op_find(const char *name)
         names[n] = table[n]->name;
     }
     const char *near = la__nearest(name, names, n);
-    la_fail(LA_EARG, "no op is called '%s'%s%s%s", name, near ? ", did you mean '" : "", near ? near : "", near ? "'?" : "");
+    la_fail(LA_EARG, "no op is called '%s'%s%s%s", name, near ? ", did you mean '" : "", near ? near : "",
+            near ? "'?" : "");
     return NULL;
 }
 
@@ -101,7 +102,8 @@ static int parse_numbers(la_value *v, const la_call *c, const la_param *p, const
         errno = 0;
         const double x = strtod(s, &end);
         if (end == s || errno == ERANGE || v->count >= LA_MAX_DIMS)
-            return la_fail(LA_EARG, "%s: %s must be a number or a short list of them, got '%s'", c->op->name, p->name, text);
+            return la_fail(LA_EARG, "%s: %s must be a number or a short list of them, got '%s'", c->op->name, p->name,
+                           text);
         if (p->kind != LA_P_NUMBER && p->kind != LA_P_OPERAND && x != (double)(int64_t)x)
             return la_fail(LA_EARG, "%s: %s must be whole, got %s", c->op->name, p->name, text);
         if (v->count == 0)
@@ -167,8 +169,8 @@ static int resolve_dims(la_call *c, const la_param *p, la_value *v)
     for (int i = 0; i < v->count; i++) {
         const int64_t d = v->ints[i];
         if (d < -limit || d >= limit)
-            return la_fail(LA_EARG, "%s: %s must be a dimension from 1 to %d or from -1 to -%d, got %lld", c->op->name, p->name,
-                           limit, limit, (long long)(d >= 0 ? d + 1 : d));
+            return la_fail(LA_EARG, "%s: %s must be a dimension from 1 to %d or from -1 to -%d, got %lld", c->op->name,
+                           p->name, limit, limit, (long long)(d >= 0 ? d + 1 : d));
         v->ints[i] = d < 0 ? d + limit : d;
     }
     return 0;
@@ -180,7 +182,8 @@ int la__call_prepare(la_call *c)
     for (int i = 0; c->op->param[i].kind != LA_P_END; i++) {
         const la_param *p = &c->op->param[i];
         if (is_tensor_kind(p->kind)) {
-            const bool absent = p->kind != LA_P_TENSORS && !c->in[slot] && !(p->kind == LA_P_OPERAND && c->arg[i].given);
+            const bool absent = p->kind != LA_P_TENSORS && !c->in[slot] &&
+                                !(p->kind == LA_P_OPERAND && c->arg[i].given);
             if (absent && !p->fallback)
                 return la_fail(LA_EARG, "%s: %s is missing: %s", c->op->name, p->name, p->brief);
             slot += p->kind != LA_P_TENSORS;
@@ -202,7 +205,8 @@ int la__call_prepare(la_call *c)
         return la_fail(LA_EARG, "%s: needs at least one tensor", c->op->name);
     for (int i = 0; i < c->inputs; i++)
         if (c->in[i] && c->in[i]->storage->dev != c->dev)
-            return la_fail(LA_EARG, "%s: %s is on another device than the other tensors", c->op->name, la__slot_name(c, i));
+            return la_fail(LA_EARG, "%s: %s is on another device than the other tensors", c->op->name,
+                           la__slot_name(c, i));
 done:
     return err;
 }

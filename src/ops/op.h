@@ -65,16 +65,19 @@ struct la_call {
 
 struct la_op {
     const char *name;
-    const char *brief;    /* one sentence, then the formula or paper if there is one */
-    const char *example;  /* one line of Lua */
+    const char *brief;   /* one sentence, then the formula or paper if there is one */
+    const char *example; /* one line of Lua */
     const la_param *param;
-    int outputs; /* 0 counts as 1 */
+    int outputs;   /* 0 counts as 1 */
     bool in_place; /* writes its first input and returns it: refused on tensors in the graph, never recorded */
     int (*forward)(la_call *c);
     int (*backward)(la_call *c, la_tensor *const *g); /* NULL: the result carries no gradient */
 };
 
-static inline bool la__wants(const la_call *c, int slot) { return c->want[slot]; }
+static inline bool la__wants(const la_call *c, int slot)
+{
+    return c->want[slot];
+}
 
 /* A fresh dense result of the call: c->out[k]. */
 int la__out(la_call *c, int k, la_dtype dtype, int ndim, const int64_t *dim);
@@ -84,7 +87,8 @@ int la__check_ndim(const la_call *c, int slot, int ndim);
 int la__check_f32(const la_call *c, int slot);
 const char *la__slot_name(const la_call *c, int slot); /* the parameter's name */
 
-/* Runs another op's forward from inside an op, unrecorded: la__run(&out, "mul", 2, (la_tensor *[]){ a, b }, NULL). `options` as in la_op_run. */
+/* Runs another op's forward from inside an op, unrecorded: la__run(&out, "mul", 2, (la_tensor *[]){ a, b }, NULL).
+ * `options` as in la_op_run. */
 int la__run(la_tensor **out, const char *op, int n, la_tensor *const *in, const char *options);
 
 /* Sums a gradient down to the shape that was broadcast to it. */

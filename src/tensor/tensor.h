@@ -33,9 +33,9 @@ struct la_tensor {
     la_storage *storage;
 
     /* owned by grad/ */
-    bool requires_grad;   /* a leaf that asks for its gradient */
-    la_node_head *node;   /* what made it, NULL for leaves */
-    int output;           /* which output of that node */
+    bool requires_grad; /* a leaf that asks for its gradient */
+    la_node_head *node; /* what made it, NULL for leaves */
+    int output;         /* which output of that node */
     la_tensor *grad;
 };
 
@@ -63,14 +63,16 @@ int la__like(la_tensor **out, const la_tensor *t);
 /* New dense float32 tensor full of one value. */
 int la__full(la_tensor **out, la_device *dev, int ndim, const int64_t *dim, double value);
 
-/* In-place: fill, and copy with broadcasting of src to dst and conversion of dtype. dst may be any view. Both raise dst's version. */
+/* In-place: fill, and copy with broadcasting of src to dst and conversion of dtype. dst may be any view. Both raise
+ * dst's version. */
 int la__fill(la_tensor *dst, double value);
 int la__copy(la_tensor *dst, const la_tensor *src);
 
 /* dst += alpha * src for float32 tensors of equal shape (dst dense). */
 int la__accumulate(la_tensor *dst, const la_tensor *src, double alpha);
 
-/* Conversion to another dtype (dense copy; the same tensor retained if nothing changes). float -> int truncates, out of range saturates. */
+/* Conversion to another dtype (dense copy; the same tensor retained if nothing changes). float -> int truncates, out of
+ * range saturates. */
 int la__convert(la_tensor **out, const la_tensor *t, la_dtype dtype);
 
 /* Views; indices and dims from 0, checked, messages name `op`. */
@@ -87,6 +89,10 @@ int la__broadcast(int *ndim, int64_t *dim, const la_tensor *a, const la_tensor *
 /* la_karg of a dense tensor. */
 #define LA_T(t) LA_BUF((t)->storage->buffer)
 
-#define LA_DIMS(...) (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), (const int64_t[]){ __VA_ARGS__ }
+#define LA_DIMS(...)                                                               \
+    (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), (const int64_t[]) \
+    {                                                                              \
+        __VA_ARGS__                                                                \
+    }
 
 #endif

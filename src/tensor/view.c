@@ -144,8 +144,8 @@ static int reshape_dims(int64_t *out, const la_tensor *t, int ndim, const int64_
     if (open >= 0 && known > 0 && n % known == 0)
         out[open] = n / known;
     else if (open >= 0 || known != n)
-        return la_fail(LA_ESHAPE, "%s: %s has %lld elements, the shape asked for %lld%s", op, la__shape(t, text), (long long)n,
-                       (long long)known, open >= 0 ? " times an unknown" : "");
+        return la_fail(LA_ESHAPE, "%s: %s has %lld elements, the shape asked for %lld%s", op, la__shape(t, text),
+                       (long long)n, (long long)known, open >= 0 ? " times an unknown" : "");
     return 0;
 }
 

@@ -65,7 +65,8 @@ describe("a tensor", function()
 
   it("names what is wrong in a call", function()
     local x <const> = la.zeros(2, 3)
-    assert.error_matches(function() la.narrow(x, { dim = 1, strat = 1 }) end, "unknown option 'strat', did you mean 'start'")
+    assert.error_matches(function() la.narrow(x, { dim = 1, strat = 1 }) end,
+      "unknown option 'strat', did you mean 'start'")
     assert.error_matches(function() la.sum(x, 3) end, "dims must be a dimension from 1 to 2 .*got 3")
     assert.error_matches(function() la.relu(3) end, "relu: x must be a tensor, got number")
     assert.error_matches(function() return x + la.zeros(4) end, "add: shapes %(2, 3%) and %(4%) do not broadcast")

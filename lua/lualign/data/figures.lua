@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
--- la.data.figures: jointed figures of five categories that the library draws itself, endless and seeded. Instances differ in
--- proportions, colours, texture, pose, light and background; keypoints and masks are exact. They stand in for photographs in
--- the demo and give tests a ground truth.
+-- la.data.figures: jointed figures of five categories that the library draws itself, endless and seeded. Instances
+-- differ in proportions, colours, texture, pose, light and background; keypoints and masks are exact. They stand in
+-- for photographs in the demo and give tests a ground truth.
 --
 --   figures.draw(rng, { category =, size =, pose = }) -> canvas, keypoints, mask canvas
 --   figures.pairs { count =, seed = }      data set of two instances of one category each
@@ -53,8 +53,9 @@ end
 local function draw_background(canvas, r, size)
   canvas:gradient(random_colour(r, 40, 230), random_colour(r, 40, 230), between(r, 0, 2 * math.pi))
   for _ = 1, 3 + math.floor(between(r, 0, 5)) do
-    canvas:ellipse(between(r, 0, size), between(r, 0, size), between(r, 0.03, 0.25) * size, between(r, 0.03, 0.25) * size,
-      between(r, 0, 3), random_colour(r, 30, 240), between(r, 0.15, 0.6))
+    local x <const>, y <const> = between(r, 0, size), between(r, 0, size)
+    local rx <const>, ry <const> = between(r, 0.03, 0.25) * size, between(r, 0.03, 0.25) * size
+    canvas:ellipse(x, y, rx, ry, between(r, 0, 3), random_colour(r, 30, 240), between(r, 0.15, 0.6))
   end
   for _ = 1, 3 do
     canvas:line(between(r, 0, size), between(r, 0, size), between(r, 0, size), between(r, 0, size), between(r, 1, 5),
@@ -162,7 +163,8 @@ function Singles:batch(indices, rng)
     rows[k] = la.geometry.random_theta(self.model, r, { style = self.style })
   end
   local theta <const> = la.tensor(rows)
-  local source <const>, target <const> = la.geometry.synthetic_pair(stack(canvases), theta, self.model, { size = self.size })
+  local images <const> = stack(canvases)
+  local source <const>, target <const> = la.geometry.synthetic_pair(images, theta, self.model, { size = self.size })
   return { source = source, target = target, theta = theta }
 end
 
