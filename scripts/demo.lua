@@ -10,16 +10,19 @@ local parser <const> = cli.parser("demo", "Trains on drawn figures (or on your p
 parser:option("--out", "folder for pictures and checkpoints", "runs/demo"):argname("DIR")
 parser:option("--photos", "train on these instead: a folder with one folder of pictures for each category")
   :argname("DIR")
-parser:option("--strong", "steps on warps of single figures, for each stage", 60):argname("N"):convert(cli.count)
-parser:option("--weak", "steps on pairs", 60):argname("N"):convert(cli.count)
-parser:option("--batch", "pairs in a step", 8):argname("N"):convert(cli.count)
+parser:option("--strong", "steps on warps of single figures, for each stage", 100):argname("N"):convert(cli.count)
+parser:option("--weak", "steps on pairs", 50):argname("N"):convert(cli.count)
+parser:option("--batch", "pairs in a step", 16):argname("N"):convert(cli.count)
 parser:option("--test", "held-out pairs", 40):argname("N"):convert(cli.count)
-parser:option("--refine", "gradient steps on each test pair's own soft inlier count, at the end", 40)
+parser:option("--refine", "gradient steps on each test pair's own soft inlier count, at the end", 60)
   :argname("N"):convert(cli.count)
 local args <const> = cli.parse(parser, arg)
 
+-- How much pose, size and place differ between two figures: about as much as in photographs of one viewpoint.
+local SPREAD <const> = 0.6
+
 -- Held-out figures come from a seed that training never uses.
-local held_out <const> = la.data.figures.pairs { count = args.test, seed = 1000003 }
+local held_out <const> = la.data.figures.pairs { count = args.test, seed = 1000003, spread = SPREAD }
 local test <const> = {}
 for i = 1, args.test do
   local p <const> = held_out:pair(i)
@@ -40,6 +43,7 @@ end
 
 la.seed(args.seed)
 local model <const> = la.models.weakalign { backbone = "mobilenetv2", stages = { "affine", "tps" } }
+model.through_warp = false -- half the cost of a step: only the regressors train
 local network <const> = la.align.aligner { model = model }
 local before <const> = score("before training", network)
 
@@ -50,7 +54,10 @@ for k, stage in ipairs { "affine", "tps" } do
   local regressor <const> = model:regressor(stage)
   regressor:requires_grad_(true)
   la.train.run {
-    model = model, data = la.data.figures.singles { count = args.strong * args.batch, model = stage },
+    model = model,
+    data = la.data.figures.singles {
+      count = math.max(args.strong * args.batch, 1), model = stage, style = "cnngeometric",
+    },
     optimizer = la.optim.Adam(regressor:parameters(), { lr = 1e-3 }),
     schedule = la.optim.schedule.cosine { steps = math.max(args.strong, 1) },
     steps = args.strong, batch = args.batch, seed = args.seed + k, out = args.out .. "/strong_" .. stage,
@@ -67,7 +74,7 @@ score("after warps of single figures", network)
 -- Pairs alone.
 local pairs_ <const> = args.photos
   and la.data.pairs { root = args.photos, size = model.config.size, augment = "crop_flip" }
-  or la.data.figures.pairs { count = math.max(args.weak * args.batch, 1), seed = 1 }
+  or la.data.figures.pairs { count = math.max(args.weak * args.batch, 1), seed = 1, spread = SPREAD }
 local regressors <const> = {}
 for _, stage in ipairs { "affine", "tps" } do
   model:regressor(stage):requires_grad_(true)
