@@ -47,6 +47,9 @@ static int record(la_call *c)
     for (int i = 0; i < n->call.inputs; i++)
         if (n->call.in[i])
             n->version[i] = n->call.in[i]->storage->version;
+    for (int i = 0; i < LA_MAX_SAVED; i++)
+        if (n->call.saved[i])
+            n->saved_version[i] = n->call.saved[i]->storage->version;
     for (int k = 0; k < LA_MAX_OUTPUTS; k++) {
         if (!c->out[k])
             continue;
@@ -83,6 +86,15 @@ static int check_in_place(const la_call *c)
     return 0;
 }
 
+/* A message from below ("out of device memory") gets the op's name in front. */
+static int name_op(const la_call *c, int err)
+{
+    const size_t n = strlen(c->op->name);
+    if (strncmp(la_error(), c->op->name, n) == 0 && la_error()[n] == ':')
+        return err;
+    return la_fail(err, "%s: %s", c->op->name, la_error());
+}
+
 int la_apply(la_call *c)
 {
     int err = 0;
@@ -105,7 +117,7 @@ int la_apply(la_call *c)
 done:
     if (err < 0) {
         la__call_clear(c);
-        return err;
+        return name_op(c, err);
     }
     for (int i = 0; i < LA_MAX_INPUTS; i++)
         la_tensor_release(&c->in[i]);

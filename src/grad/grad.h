@@ -15,6 +15,7 @@ typedef struct la_node {
     uint64_t number;
     la_call call;
     uint32_t version[LA_MAX_INPUTS]; /* of each input's storage when recorded */
+    uint32_t saved_version[LA_MAX_SAVED];
     la_tensor *gout[LA_MAX_OUTPUTS]; /* gradient gathered so far */
 } la_node;
 

@@ -47,12 +47,6 @@ static la_node *heap_pop(heap *h)
     return top;
 }
 
-static void node_unref(la_node *n)
-{
-    if (--n->head.refs == 0)
-        n->head.destroy(&n->head);
-}
-
 /* *sum += g. The first gradient is kept as it is; the second makes a sum of our own, since the first may be shared. */
 static int add_gradient(la_tensor **sum, la_tensor *g)
 {
@@ -118,6 +112,9 @@ static int visit(heap *h, la_node *n)
         if (c->in[i] && n->version[i] != c->in[i]->storage->version)
             return la_fail(LA_EARG, "backward: %s of '%s' was changed in place after the call", la__slot_name(c, i),
                            c->op->name);
+    for (int i = 0; i < LA_MAX_SAVED; i++)
+        if (c->saved[i] && n->saved_version[i] != c->saved[i]->storage->version)
+            return la_fail(LA_EARG, "backward: the result of '%s' was changed in place after the call", c->op->name);
     for (int k = 0; k < LA_MAX_OUTPUTS; k++) { /* ops may count on dense gradients */
         la_tensor *dense = NULL;
         if (!n->gout[k])
@@ -143,6 +140,18 @@ static void node_empty(la_node *n)
         la_tensor_release(&n->gout[k]);
 }
 
+/* Whether g can be a gradient of t. */
+static int check_gradient(const la_tensor *t, const la_tensor *g, const char *what)
+{
+    char a[LA_SHAPE_TEXT], b[LA_SHAPE_TEXT];
+    if (!la__same_shape(t, g) || g->dtype != LA_F32)
+        return la_fail(LA_ESHAPE, "%s must be float32 of shape %s, got %s %s", what, la__shape(t, a),
+                       la_dtype_name(g->dtype), la__shape(g, b));
+    if (g->storage->dev != t->storage->dev)
+        return la_fail(LA_EARG, "%s is on another device than the tensor", what);
+    return 0;
+}
+
 int la_backward(la_tensor *t, la_tensor *seed)
 {
     int err = 0;
@@ -156,6 +165,7 @@ int la_backward(la_tensor *t, la_tensor *seed)
         goto done;
     }
     if (seed) {
+        LA_TRY(check_gradient(t, seed, "backward: the gradient"));
         g = la_tensor_retain(seed);
     } else if (la_tensor_numel(t) == 1) {
         LA_TRY(la__full(&g, t->storage->dev, t->ndim, t->dim, 1.0));
@@ -169,7 +179,7 @@ int la_backward(la_tensor *t, la_tensor *seed)
         la_node *n = heap_pop(&h);
         err = visit(&h, n);
         node_empty(n);
-        node_unref(n);
+        la__node_release(&n->head);
         if (err < 0)
             goto done;
     }
@@ -177,7 +187,7 @@ done:
     while (h.count > 0) {
         la_node *n = heap_pop(&h);
         node_empty(n);
-        node_unref(n);
+        la__node_release(&n->head);
     }
     free(h.at);
     la_tensor_release(&g);
@@ -200,14 +210,17 @@ la_tensor *la_tensor_grad(const la_tensor *t)
     return t->grad;
 }
 
+/* A handle of t's own, since g may depend on t, and dense, since backward adds to it. */
 int la_tensor_set_grad(la_tensor *t, la_tensor *g)
 {
-    char a[LA_SHAPE_TEXT], b[LA_SHAPE_TEXT];
-    if (g && (!la__same_shape(t, g) || g->dtype != LA_F32))
-        return la_fail(LA_ESHAPE, "grad: must be float32 of shape %s, got %s %s", la__shape(t, a),
-                       la_dtype_name(g->dtype), la__shape(g, b));
-    la_tensor_retain(g);
+    int err = 0;
+    la_tensor *own = NULL;
+    if (g) {
+        LA_TRY(check_gradient(t, g, "grad:"));
+        LA_TRY(la__is_dense(g) ? la__alias(&own, g) : la__clone(&own, g));
+    }
     la_tensor_release(&t->grad);
-    t->grad = g;
-    return 0;
+    t->grad = own;
+done:
+    return err;
 }

@@ -52,17 +52,9 @@ static const la_param copy_params[] = {
     { LA_P_END, NULL, NULL, NULL, NULL },
 };
 
-/* A source that shares x's storage is copied first: its elements would change under the kernel's hands. */
 static int copy_forward(la_call *c)
 {
-    int err = 0;
-    la_tensor *own = NULL;
-    if (c->in[0]->storage == c->in[1]->storage)
-        LA_TRY(la__clone(&own, c->in[1]));
-    LA_TRY(la__copy(c->in[0], own ? own : c->in[1]));
-done:
-    la_tensor_release(&own);
-    return err;
+    return la__copy(c->in[0], c->in[1]);
 }
 
 const la_op la_op_copy_ = {

@@ -53,20 +53,28 @@ static int copy(la_tensor *dst, const la_tensor *src)
 int la__copy(la_tensor *dst, const la_tensor *src)
 {
     int64_t dim[LA_MAX_DIMS];
-    int ndim;
+    int ndim, err = 0;
     char a[LA_SHAPE_TEXT], b[LA_SHAPE_TEXT];
-    const int err = la__broadcast(&ndim, dim, dst, src, "copy");
+    la_tensor *own = NULL;
 
-    if (err < 0)
-        return err;
+    LA_TRY(la__broadcast(&ndim, dim, dst, src, "copy"));
     bool fits = ndim == dst->ndim;
     for (int d = 0; fits && d < ndim; d++)
         fits = dim[d] == dst->dim[d];
     if (!fits)
         return la_fail(LA_ESHAPE, "copy: a tensor of shape %s does not fit into %s", la__shape(src, a),
                        la__shape(dst, b));
+    for (int d = 0; d < ndim; d++)
+        if (dst->stride[d] == 0 && dim[d] > 1)
+            return la_fail(LA_EARG, "copy: the elements of an expanded tensor share memory, write to a contiguous one");
+    if (dst->storage == src->storage) /* the source would change under the kernel's hands */
+        LA_TRY(la__clone(&own, src));
     dst->storage->version++;
-    return la_tensor_numel(dst) == 0 ? 0 : copy(dst, src);
+    if (la_tensor_numel(dst) > 0)
+        LA_TRY(copy(dst, own ? own : src));
+done:
+    la_tensor_release(&own);
+    return err;
 }
 
 /* The value as a kernel argument of the tensor's type, saturated. */

@@ -28,10 +28,10 @@ static void storage_release(la_storage *s)
     }
 }
 
-/* Kernels index with 32-bit ints, so a tensor holds fewer than 2^31 elements. */
-static int count_elements(int64_t *out, int ndim, const int64_t *dim)
+int la__count(int64_t *out, int ndim, const int64_t *dim)
 {
     int64_t n = 1;
+    bool empty = false;
     if (ndim < 0 || ndim > LA_MAX_DIMS)
         return la_fail(LA_ESHAPE, "tensor: at most %d dimensions, got %d", LA_MAX_DIMS, ndim);
     for (int d = 0; d < ndim; d++) {
@@ -39,9 +39,10 @@ static int count_elements(int64_t *out, int ndim, const int64_t *dim)
             return la_fail(LA_ESHAPE, "tensor: dimension %d must not be negative, got %lld", d + 1, (long long)dim[d]);
         if (dim[d] > 0 && n > INT32_MAX / dim[d])
             return la_fail(LA_ESHAPE, "tensor: more than 2^31 - 1 elements");
-        n *= dim[d];
+        n *= dim[d] > 0 ? dim[d] : 1;
+        empty = empty || dim[d] == 0;
     }
-    *out = n;
+    *out = empty ? 0 : n;
     return 0;
 }
 
@@ -52,7 +53,7 @@ int la_tensor_new(la_tensor **out, la_device *dev, la_dtype dtype, int ndim, con
     la_tensor *t = NULL;
 
     *out = NULL;
-    LA_TRY(count_elements(&n, ndim, dim));
+    LA_TRY(la__count(&n, ndim, dim));
     t = la__calloc(1, sizeof *t);
     if (!t)
         return LA_ENOMEM;
@@ -99,14 +100,35 @@ la_tensor *la_tensor_retain(la_tensor *t)
     return t;
 }
 
+/* A node's inputs may be all that holds the node before it, and so on: they wait in a list, since a long graph would
+ * take too much stack. */
+void la__node_release(la_node_head *node)
+{
+    static _Thread_local la_node_head *waiting;
+    static _Thread_local bool running;
+    if (--node->refs > 0)
+        return;
+    node->next = waiting;
+    waiting = node;
+    if (running)
+        return;
+    running = true;
+    while (waiting) {
+        la_node_head *n = waiting;
+        waiting = n->next;
+        n->destroy(n);
+    }
+    running = false;
+}
+
 void la_tensor_release(la_tensor **tp)
 {
     la_tensor *t = *tp;
     *tp = NULL;
     if (!t || --t->refs > 0)
         return;
-    if (t->node && --t->node->refs == 0)
-        t->node->destroy(t->node);
+    if (t->node)
+        la__node_release(t->node);
     la_tensor_release(&t->grad);
     storage_release(t->storage);
     free(t);

@@ -21,7 +21,11 @@ typedef struct la_storage {
 typedef struct la_node_head {
     int refs;
     void (*destroy)(struct la_node_head *head);
+    struct la_node_head *next; /* of those waiting to be destroyed */
 } la_node_head;
+
+/* Lets go of a node; the last reference destroys it and, in a loop, the nodes that only it held. */
+void la__node_release(la_node_head *node);
 
 struct la_tensor {
     int refs;
@@ -38,6 +42,10 @@ struct la_tensor {
     int output;         /* which output of that node */
     la_tensor *grad;
 };
+
+/* The elements of a shape: sizes must not be negative, and kernels' 32-bit ints must hold their product (0 counting as
+ * 1). */
+int la__count(int64_t *out, int ndim, const int64_t *dim);
 
 /* How many bytes of text la__shape needs at most. */
 enum { LA_SHAPE_TEXT = 128 };
@@ -63,8 +71,8 @@ int la__like(la_tensor **out, const la_tensor *t);
 /* New dense float32 tensor full of one value. */
 int la__full(la_tensor **out, la_device *dev, int ndim, const int64_t *dim, double value);
 
-/* In-place: fill, and copy with broadcasting of src to dst and conversion of dtype. dst may be any view. Both raise
- * dst's version. */
+/* In-place: fill, and copy with broadcasting of src to dst and conversion of dtype. dst may be any view, but copy
+ * refuses expanded ones, whose elements share memory; src may share dst's storage. Both raise dst's version. */
 int la__fill(la_tensor *dst, double value);
 int la__copy(la_tensor *dst, const la_tensor *src);
 

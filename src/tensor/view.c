@@ -43,6 +43,12 @@ static int check_dim(const la_tensor *t, int d, const char *op)
     return 0;
 }
 
+/* a + b for messages, where no overflow matters. */
+static int64_t next(int64_t a, int64_t b)
+{
+    return b > 0 && a > INT64_MAX - b ? INT64_MAX : a + b;
+}
+
 int la__view_narrow(la_tensor **out, const la_tensor *t, int d, int64_t start, int64_t length, const char *op)
 {
     int err = 0;
@@ -50,9 +56,9 @@ int la__view_narrow(la_tensor **out, const la_tensor *t, int d, int64_t start, i
     LA_TRY(check_dim(t, d, op));
     if (start < 0)
         start += t->dim[d];
-    if (start < 0 || length < 0 || start + length > t->dim[d])
-        return la_fail(LA_EARG, "%s: elements %lld to %lld of dimension %d, which has %lld", op, (long long)start + 1,
-                       (long long)(start + length), d + 1, (long long)t->dim[d]);
+    if (start < 0 || start > t->dim[d] || length < 0 || length > t->dim[d] - start)
+        return la_fail(LA_EARG, "%s: elements %lld to %lld of dimension %d, which has %lld", op,
+                       (long long)next(start, 1), (long long)next(start, length), d + 1, (long long)t->dim[d]);
     LA_TRY(la__alias(out, t));
     (*out)->dim[d] = length;
     (*out)->offset += start * t->stride[d];
@@ -68,8 +74,8 @@ int la__view_select(la_tensor **out, const la_tensor *t, int d, int64_t index, c
     if (index < 0)
         index += t->dim[d];
     if (index < 0 || index >= t->dim[d])
-        return la_fail(LA_EARG, "%s: element %lld of dimension %d, which has %lld", op, (long long)index + 1, d + 1,
-                       (long long)t->dim[d]);
+        return la_fail(LA_EARG, "%s: element %lld of dimension %d, which has %lld", op, (long long)next(index, 1),
+                       d + 1, (long long)t->dim[d]);
     LA_TRY(la__alias(out, t));
     (*out)->offset += index * t->stride[d];
     (*out)->ndim--;
@@ -104,6 +110,7 @@ int la__view_expand(la_tensor **out, const la_tensor *t, int ndim, const int64_t
 {
     int err = 0;
     const int lead = ndim - t->ndim;
+    int64_t n;
     char text[LA_SHAPE_TEXT];
     *out = NULL;
     if (lead < 0 || ndim > LA_MAX_DIMS)
@@ -119,7 +126,10 @@ int la__view_expand(la_tensor **out, const la_tensor *t, int ndim, const int64_t
         (*out)->dim[d] = kept ? t->dim[d - lead] : dim[d];
         (*out)->stride[d] = kept ? t->stride[d - lead] : 0;
     }
+    LA_TRY(la__count(&n, ndim, (*out)->dim));
 done:
+    if (err < 0)
+        la_tensor_release(out);
     return err;
 }
 
@@ -136,7 +146,7 @@ static int reshape_dims(int64_t *out, const la_tensor *t, int ndim, const int64_
         out[d] = dim[d];
         if (dim[d] == -1 && open < 0)
             open = d;
-        else if (dim[d] < 0)
+        else if (dim[d] < 0 || dim[d] > INT32_MAX / (known > 0 ? known : 1))
             return la_fail(LA_ESHAPE, "%s: dimension %d is %lld", op, d + 1, (long long)dim[d]);
         else
             known *= dim[d];
