@@ -65,6 +65,10 @@ int la__lua_box_release(lua_State *L)
     return 0;
 }
 
+/* Stack that keep_values takes, which must not raise while a scope closes: a key and a value for each of four levels.
+ */
+enum { KEEP_SLOTS = 24 };
+
 /* Moves the boxes among the values from `first` up, and inside tables among them, out to the outer scope. */
 static void keep_values(lua_State *L, int first, scope_chain *outer, int depth)
 {
@@ -73,7 +77,6 @@ static void keep_values(lua_State *L, int first, scope_chain *outer, int depth)
         if (b) {
             chain(b, outer);
         } else if (lua_istable(L, i) && depth < 4) {
-            luaL_checkstack(L, 8, "scope");
             for (lua_pushnil(L); lua_next(L, i); lua_pop(L, 1))
                 keep_values(L, lua_gettop(L), outer, depth + 1);
         }
@@ -91,7 +94,8 @@ static int scope(lua_State *L)
     *current = &s;
     const int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
     *current = s.outer;
-    if (status == LUA_OK)
+    const bool room = lua_checkstack(L, KEEP_SLOTS);
+    if (status == LUA_OK && room)
         keep_values(L, 1, s.outer, 0);
     while (s.head.next != &s.head) {
         la_box *b = s.head.next;
@@ -100,12 +104,15 @@ static int scope(lua_State *L)
     }
     if (status != LUA_OK)
         return lua_error(L);
+    if (!room)
+        return luaL_error(L, "scope: too many results");
     return lua_gettop(L);
 }
 
 /* keep(...) -> ...: takes tensors (also inside tables) out of all scopes; they live until Lua collects them. */
 static int keep(lua_State *L)
 {
+    luaL_checkstack(L, KEEP_SLOTS, "keep");
     keep_values(L, 1, NULL, 0);
     return lua_gettop(L);
 }

@@ -72,8 +72,8 @@ static void read_value(lua_State *L, const la_op *op, const la_param *p, la_valu
             add_int(L, op, p, v, index);
             break;
         }
-        for (lua_Integer i = 1, n = luaL_len(L, index); i <= n; i++) {
-            lua_geti(L, index, i);
+        for (lua_Integer i = 1, n = (lua_Integer)lua_rawlen(L, index); i <= n; i++) {
+            lua_rawgeti(L, index, i);
             add_int(L, op, p, v, lua_gettop(L));
             lua_pop(L, 1);
         }
@@ -103,18 +103,28 @@ static void read_choice(lua_State *L, la_call *c, const la_param *p, int index)
     la__lua_try(L, la__call_option(c, p->name, lua_tostring(L, index)));
 }
 
+static la_tensor *read_tensor(lua_State *L, const la_op *op, const la_param *p, const char *expected, int index)
+{
+    const la_box *b = luaL_testudata(L, index, LA_TENSOR_TYPE);
+    if (!b)
+        argument_error(L, op, p, expected, index);
+    if (!b->t)
+        luaL_error(L, "%s: %s was released when its scope ended: return it from the scope, or la.keep it", op->name,
+                   p->name);
+    return b->t;
+}
+
+/* Lists are read raw, here and above: a metamethod could release the inputs that are borrowed already. */
 static void read_tensors(lua_State *L, la_call *c, const la_param *p, int index)
 {
     if (!lua_istable(L, index))
         argument_error(L, c->op, p, "a list of tensors", index);
-    const lua_Integer n = luaL_len(L, index);
+    const lua_Integer n = (lua_Integer)lua_rawlen(L, index);
     if (n < 1 || n > LA_MAX_INPUTS)
         luaL_error(L, "%s: %s must hold 1 to %d tensors, got %I", c->op->name, p->name, LA_MAX_INPUTS, n);
     for (lua_Integer i = 1; i <= n; i++) {
-        lua_geti(L, index, i);
-        c->in[i - 1] = la__lua_test_tensor(L, -1);
-        if (!c->in[i - 1])
-            argument_error(L, c->op, p, "a list of tensors", lua_gettop(L));
+        lua_rawgeti(L, index, i);
+        c->in[i - 1] = read_tensor(L, c->op, p, "a list of tensors", lua_gettop(L));
         lua_pop(L, 1);
     }
     c->inputs = (int)n;
@@ -129,9 +139,7 @@ static void read_argument(lua_State *L, la_call *c, int i, int slot, int index)
     if (p->kind == LA_P_TENSORS) {
         read_tensors(L, c, p, index);
     } else if (p->kind == LA_P_TENSOR || (p->kind == LA_P_OPERAND && lua_isuserdata(L, index))) {
-        c->in[slot] = la__lua_test_tensor(L, index);
-        if (!c->in[slot])
-            argument_error(L, c->op, p, p->kind == LA_P_TENSOR ? "a tensor" : "a tensor or a number", index);
+        c->in[slot] = read_tensor(L, c->op, p, p->kind == LA_P_TENSOR ? "a tensor" : "a tensor or a number", index);
     } else if (p->kind == LA_P_CHOICE) {
         read_choice(L, c, p, index);
     } else {

@@ -86,8 +86,7 @@ static int tensor_new(lua_State *L)
     if (!lua_istable(L, 1))
         luaL_checknumber(L, 1);
     const int ndim = table_shape(L, 1, dim);
-    for (int d = 0; d < ndim; d++)
-        n *= dim[d];
+    la__lua_try(L, la__count(&n, ndim, dim));
     la_device *dev = la__lua_device(L);
     void *data = lua_newuserdatauv(L, (size_t)n * la_dtype_size(dtype) + 1, 0);
     lua_pushvalue(L, 1);
@@ -111,9 +110,9 @@ static int tensor_from_bytes(lua_State *L)
     for (int d = 0; d < ndim; d++) {
         lua_geti(L, 3, d + 1);
         dim[d] = luaL_checkinteger(L, -1);
-        n *= dim[d];
         lua_pop(L, 1);
     }
+    la__lua_try(L, la__count(&n, (int)ndim, dim));
     if ((size_t)n * la_dtype_size(dtype) != bytes)
         return luaL_error(L, "from_bytes: the shape asks for %I bytes, got %I",
                           (lua_Integer)((size_t)n * la_dtype_size(dtype)), (lua_Integer)bytes);
