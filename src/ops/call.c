@@ -104,11 +104,12 @@ static int parse_numbers(la_value *v, const la_call *c, const la_param *p, const
         if (end == s || errno == ERANGE || v->count >= LA_MAX_DIMS)
             return la_fail(LA_EARG, "%s: %s must be a number or a short list of them, got '%s'", c->op->name, p->name,
                            text);
-        if (p->kind != LA_P_NUMBER && p->kind != LA_P_OPERAND && x != (double)(int64_t)x)
+        const bool fits = x >= -9e18 && x <= 9e18;
+        if (p->kind != LA_P_NUMBER && p->kind != LA_P_OPERAND && !(fits && x == (double)(int64_t)x))
             return la_fail(LA_EARG, "%s: %s must be whole, got %s", c->op->name, p->name, text);
         if (v->count == 0)
             v->number = x;
-        v->ints[v->count++] = x >= -9e18 && x <= 9e18 ? (int64_t)x : 0;
+        v->ints[v->count++] = fits ? (int64_t)x : 0;
         s = end + strspn(end, ", {}");
     }
     return 0;
@@ -136,9 +137,15 @@ static int parse_value(la_value *v, const la_call *c, const la_param *p, const c
         return 0;
     }
     const int err = parse_numbers(v, c, p, text + strspn(text, "{ "));
-    for (int i = 0; err == 0 && i < v->count; i++)
-        if ((p->kind == LA_P_DIM || p->kind == LA_P_DIMS || p->kind == LA_P_INDEX) && v->ints[i] > 0)
-            v->ints[i]--;
+    if (err == 0 && v->count != 1 && p->kind != LA_P_INTS && p->kind != LA_P_DIMS)
+        return la_fail(LA_EARG, "%s: %s must be one number, got '%s'", c->op->name, p->name, text);
+    for (int i = 0; err == 0 && i < v->count; i++) {
+        if (p->kind != LA_P_DIM && p->kind != LA_P_DIMS && p->kind != LA_P_INDEX)
+            break;
+        if (v->ints[i] == 0)
+            return la_fail(LA_EARG, "%s: %s counts from 1 (or from -1 backwards), got 0", c->op->name, p->name);
+        v->ints[i] -= v->ints[i] > 0;
+    }
     return err;
 }
 
@@ -166,6 +173,8 @@ static int resolve_dims(la_call *c, const la_param *p, la_value *v)
     const int ndim = c->in[0] ? c->in[0]->ndim : 0;
     /* stack and unsqueeze name a dimension of the result, which has one more; they say so by a brief that starts so */
     const int limit = ndim + (strncmp(p->brief, "new dimension", 13) == 0);
+    if (v->count > 0 && limit == 0)
+        return la_fail(LA_EARG, "%s: %s names a dimension, but the tensor has none", c->op->name, p->name);
     for (int i = 0; i < v->count; i++) {
         const int64_t d = v->ints[i];
         if (d < -limit || d >= limit)
@@ -176,14 +185,26 @@ static int resolve_dims(la_call *c, const la_param *p, la_value *v)
     return 0;
 }
 
+/* As many inputs as the op has slots; a list has its own number of them and no gaps. */
+static int check_inputs(la_call *c, int slots)
+{
+    const bool list = c->op->param[0].kind == LA_P_TENSORS;
+    if (!list && c->inputs > slots)
+        return la_fail(LA_EARG, "%s: takes %d tensors at most, got %d", c->op->name, slots, c->inputs);
+    for (int i = 0; list && i < c->inputs; i++)
+        if (!c->in[i])
+            return la_fail(LA_EARG, "%s: tensor %d of %s is missing", c->op->name, i + 1, c->op->param[0].name);
+    c->inputs = list ? c->inputs : slots;
+    return 0;
+}
+
 int la__call_prepare(la_call *c)
 {
     int err = 0, slot = 0;
     for (int i = 0; c->op->param[i].kind != LA_P_END; i++) {
         const la_param *p = &c->op->param[i];
         if (is_tensor_kind(p->kind)) {
-            const bool absent = p->kind != LA_P_TENSORS && !c->in[slot] &&
-                                !(p->kind == LA_P_OPERAND && c->arg[i].given);
+            const bool absent = !c->in[slot] && !(p->kind == LA_P_OPERAND && c->arg[i].given);
             if (absent && !p->fallback)
                 return la_fail(LA_EARG, "%s: %s is missing: %s", c->op->name, p->name, p->brief);
             slot += p->kind != LA_P_TENSORS;
@@ -197,7 +218,7 @@ int la__call_prepare(la_call *c)
         if (p->kind == LA_P_DIM || p->kind == LA_P_DIMS)
             LA_TRY(resolve_dims(c, p, &c->arg[i]));
     }
-    c->inputs = c->inputs > slot ? c->inputs : slot;
+    LA_TRY(check_inputs(c, slot));
     for (int i = 0; i < c->inputs; i++)
         if (c->in[i])
             c->dev = c->in[i]->storage->dev;

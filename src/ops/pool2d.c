@@ -18,7 +18,7 @@ enum { X, KERNEL, STRIDE, PADDING, CEIL, INCLUDE_PAD, BLOCK = 8 };
 static int read_pair(int32_t *y, int32_t *x, const la_call *c, int param, int64_t least)
 {
     const la_value *v = &c->arg[param];
-    if (v->count > 2)
+    if (v->count < 1 || v->count > 2)
         return la_fail(LA_EARG, "%s: %s must be one number or { y, x }, got %d numbers", c->op->name,
                        c->op->param[param].name, v->count);
     for (int i = 0; i < v->count; i++)
@@ -35,7 +35,7 @@ static int read_pair(int32_t *y, int32_t *x, const la_call *c, int param, int64_
 static int read_padding(pool_shape *s, const la_call *c)
 {
     const la_value *v = &c->arg[PADDING];
-    if (v->count == 3 || v->count > 4)
+    if (v->count < 1 || v->count == 3 || v->count > 4)
         return la_fail(LA_EARG,
                        "%s: padding must be one number, { y, x } or { top, bottom, left, right }, got %d numbers",
                        c->op->name, v->count);

@@ -54,7 +54,7 @@ static int invert(double *m, int n, const spline *s)
                 p = i;
         const double pivot = m[p * 2 * n + c];
         if (!(fabs(pivot) > 1e-12))
-            return la_fail(LA_EARG, "tps: the system of a %d x %d grid with reg %g is singular", s->gy, s->gx, s->reg);
+            return la_fail(LA_EARG, "the system of a %d x %d grid with reg %g is singular", s->gy, s->gx, s->reg);
         for (int j = 0; j < 2 * n; j++) {
             const double v = m[p * 2 * n + j] / pivot;
             m[p * 2 * n + j] = m[c * 2 * n + j];

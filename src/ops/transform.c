@@ -51,6 +51,8 @@ done:
     return err;
 }
 
+enum { LARGEST = 32767 }; /* so that the number of points fits 32 bits */
+
 /* The identity grid divided by `offset`, (1, height, width, 2). */
 static int take_grid(la_mapping *m, const la_call *c, const la_family *f)
 {
@@ -60,6 +62,9 @@ static int take_grid(la_mapping *m, const la_call *c, const la_family *f)
     if (h < 1 || w < 1)
         return la_fail(LA_EARG, "%s: height and width must be at least 1, got %lld and %lld", c->op->name, (long long)h,
                        (long long)w);
+    if (h > LARGEST || w > LARGEST)
+        return la_fail(LA_EARG, "%s: height and width must be at most %d, got %lld and %lld", c->op->name, LARGEST,
+                       (long long)h, (long long)w);
     if (!(offset > 0))
         return la_fail(LA_EARG, "%s: offset must be positive, got %g", c->op->name, offset);
     m->shared = m->grid = true;
