@@ -47,6 +47,14 @@ model.through_warp = false -- half the cost of a step: only the regressors train
 local network <const> = la.align.aligner { model = model }
 local before <const> = score("before training", network)
 
+-- The trained network, and then gradient steps on the pair itself, on features of twice the resolution.
+local function refining()
+  return la.align.aligner {
+    model = model, refine = args.refine, starts = true,
+    features = la.models.features { trunks = { { "mobilenetv2", layers = { 5, 8, 14 } } } },
+  }
+end
+
 -- Warps of single figures: each stage's regressor on warps of its own kind.
 for k, stage in ipairs { "affine", "tps" } do
   model:requires_grad_(false)
@@ -97,7 +105,7 @@ local after = score("after pairs alone", network)
 la.io.mkdirs(args.out)
 la.models.save(args.out .. "/model.safetensors", model)
 if args.refine > 0 then
-  local refined <const> = la.align.aligner { model = model, refine = args.refine, starts = true }
+  local refined <const> = refining()
   after = score(string.format("and %d steps on each pair itself", args.refine), refined)
 end
 print(string.format("held-out figures, PCK@0.10: %.3f before, %.3f after", before[2], after[2]))
@@ -105,7 +113,7 @@ print(string.format("held-out figures, PCK@0.10: %.3f before, %.3f after", befor
 -- One row of pictures for a pair of each category: source, target, source warped, overlay.
 local function picture_rows()
   local cells <const>, seen <const> = {}, {}
-  local aligner <const> = la.align.aligner { model = model, refine = args.refine, starts = args.refine > 0 }
+  local aligner <const> = args.refine > 0 and refining() or network
   for i = 1, #test do
     local p <const> = test[i]
     if not seen[p.category] then

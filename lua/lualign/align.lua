@@ -76,7 +76,7 @@ local DEFAULTS <const> = {
   power = 4,                   -- sharpening of the correlation that is counted on (lualign.refine)
   size = 240,                  -- side to which both pictures are resized
   filter = options.optional,   -- "bilinear" (the default with a model, as trained) or "antialias"
-  features = options.optional, -- a feature extractor of la.models.features, when there is no model
+  features = options.optional, -- of la.models.features, for the count that refine raises; default: the model's own
 }
 
 --- What features are used when nothing is said: the three layers of the shipped MobileNetV2 that align best.
@@ -102,9 +102,8 @@ function align.aligner(given)
     self.model = type(o.model) == "string" and la.models.load(o.model) or o.model
     self.model:eval()
     self.size = self.model.config and self.model.config.size or o.size
-  else
-    self.features = o.features or align.default_features()
   end
+  self.features = o.features or not o.model and align.default_features() or nil
   self.refine = o.refine or (self.model and 0 or 60)
   if not self.model and self.refine < 1 then
     error("align: without a model, refine must be at least 1: there is nothing else to align by", 2)
@@ -137,13 +136,13 @@ function Aligner:run(a, b)
     if self.model then
       local t <const> = self.model(source, target)
       stages.affine, stages.tps = t.affine, t.tps
-      raw = la.correlation(t.source_features, t.target_features, { normalize = false })
-    else
-      raw = la.correlation(self.features(source), self.features(target), { normalize = false })
+      raw = not self.features and la.correlation(t.source_features, t.target_features, { normalize = false })
     end
+    raw = raw or la.correlation(self.features(source), self.features(target), { normalize = false })
     if self.refine > 0 then
       local better <const> = la.refine.run(raw, stages, {
         steps = self.refine, power = self.power, starts = self.starts,
+        offset = (self.size - 1) / (self.size - self.size / raw:size(3)), -- cells end half a cell inside the border
       })
       stages = { affine = better.affine, tps = better.tps }
     end
