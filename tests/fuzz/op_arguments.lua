@@ -13,13 +13,13 @@ local la <const> = require "lualign"
 local rng_of <const> = require "lib.rng"
 
 local NAN <const> = 0 / 0
-local NUMBERS <const> = { 0, 1, 2, 3, -1, 0.5, -1.5, 1e-30, 1e30, -1e308, 2 ^ 53, NAN, math.huge, -math.huge,
-  2 ^ 31, math.maxinteger, math.mininteger }
-local INTEGERS <const> = { 0, 1, 2, 3, 5, -1, -2, 1 << 31, -(1 << 31), 1 << 40, 1 << 62, math.maxinteger,
-  math.mininteger, 2.0, 1.5, NAN, math.huge }
-local SHAPES <const> = { {}, { 0 }, { 1 }, { 3 }, { 2, 3 }, { 0, 3 }, { 3, 0 }, { 1, 1, 1 }, { 2, 3, 2 }, { 2, 5, 4, 3 },
-  { 2, 5, 4, 3 }, { 2, 5, 4, 1 }, { 0, 5, 4, 3 }, { 2, 0, 4, 3 }, { 2, 5, 0, 3 }, { 2, 5, 4, 0 }, { 1, 1, 1, 1 },
-  { 2, 4, 5, 2 }, { 2, 6 }, { 2, 18 }, { 2, 9 }, { 1, 2, 1, 3, 2 }, { 1, 2, 1, 3, 1, 2 }, { 2, 1, 0, 3, 1, 2 } }
+local NUMBERS <const> = { 0, 1, 2, 3, -1, 0.5, -1.5, 1e-30, 1e30, -1e308, 2 ^ 53, NAN, math.huge,
+  -math.huge, 2 ^ 31, math.maxinteger, math.mininteger }
+local INTEGERS <const> = { 0, 1, 2, 3, 5, -1, -2, 1 << 31, -(1 << 31), 1 << 40, 1 << 62,
+  math.maxinteger, math.mininteger, 2.0, 1.5, NAN, math.huge }
+local SHAPES <const> = { {}, { 0 }, { 1 }, { 3 }, { 2, 3 }, { 0, 3 }, { 3, 0 }, { 1, 1, 1 }, { 2, 3, 2 },
+  { 2, 5, 4, 3 }, { 2, 5, 4, 3 }, { 2, 5, 4, 1 }, { 0, 5, 4, 3 }, { 2, 0, 4, 3 }, { 2, 5, 0, 3 }, { 2, 5, 4, 0 },
+  { 1, 1, 1, 1 }, { 2, 4, 5, 2 }, { 2, 6 }, { 2, 18 }, { 2, 9 }, { 1, 2, 1, 3, 2 }, { 1, 2, 1, 3, 1, 2 }, { 2, 1, 0, 3, 1, 2 } }
 local NONSENSE <const> = { "", "float32", "none such", true, false, {}, { 1 }, { "x" }, { x = 1 }, { nope = 1 },
   { [2] = 1 }, print, io.stdout, 7, NAN }
 
@@ -186,9 +186,9 @@ local function drawer(seed)
 
   -- One call's arguments, and how many.
   function draw.arguments(op)
-    local args, n, options = {}, nil, nil
+    local options = nil
+    local args, n = draw.fitting(op)
     if one_in(2) then
-      args, n = draw.fitting(op)
       local at <const> = rng.integer(1, #op.params + 1)
       local p <const> = op.params[at]
       if p and at <= n then
@@ -197,7 +197,7 @@ local function drawer(seed)
         options = { [p.name] = draw.value(p) }
       end
     else
-      n = rng.integer(0, #op.params)
+      args, n = {}, rng.integer(0, #op.params)
       for i = 1, n do args[i] = draw.value(op.params[i]) end
       if n < #op.params and one_in(2) then
         options = {}
