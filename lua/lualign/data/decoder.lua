@@ -42,6 +42,7 @@ local function enqueue(self, jobs)
   self.queue[#self.queue + 1] = { key = key_of(jobs), count = #jobs }
 end
 
+--- Queues the pictures of a batch for decoding; rng(i) gives the generator of sample i.
 function Decoder:submit(indices, rng)
   enqueue(self, jobs_of(self, indices, rng))
 end
