@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * image_decode.c -- picture files to bytes, by stb_image. It takes a JPEG or BMP that ends early for a picture with a
- * grey or black part and never looks at a PNG's check sums; both are errors here.
+ * image_decode.c -- picture files to bytes, by stb_image, which takes a file that ends early for a picture with a grey
+ * or black part; that is an error here.
  */
 #include <errno.h>
 #include <stb/stb_image.h>
@@ -54,7 +54,7 @@ static int source_eof(void *user)
     return s->at >= s->size;
 }
 
-/* ---- what stb_image does not check ---- */
+/* ---- what is a picture ---- */
 
 /* TGA files have no mark of their own, so there the name decides. */
 static bool is_picture(const uint8_t *head, size_t n, const char *path)
@@ -69,43 +69,6 @@ static int not_a_picture(const char *path, size_t bytes)
     if (bytes == 0)
         return la_fail(LA_EFORMAT, "%s: the file is empty", path);
     return la_fail(LA_EFORMAT, "%s: is not a picture (JPEG, PNG, BMP or TGA)", path);
-}
-
-static uint32_t big_endian(const uint8_t *p)
-{
-    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-/* The check sum of PNG's chunks (ISO 3309), four bits at a time. */
-static uint32_t crc32(const uint8_t *data, size_t n)
-{
-    static const uint32_t table[16] = { 0x00000000, 0x1db71064, 0x3b6e20c8, 0x26d930ac, 0x76dc4190, 0x6b6b51f4,
-                                        0x4db26158, 0x5005713c, 0xedb88320, 0xf00f9344, 0xd6d6a3e8, 0xcb61b38c,
-                                        0x9b64c2b0, 0x86d3d2d4, 0xa00ae278, 0xbdbdf21c };
-    uint32_t crc = ~0u;
-    for (size_t i = 0; i < n; i++) {
-        crc ^= data[i];
-        crc = (crc >> 4) ^ table[crc & 15];
-        crc = (crc >> 4) ^ table[crc & 15];
-    }
-    return ~crc;
-}
-
-/* Walks a PNG's chunks: each whole, with its check sum, up to IEND. */
-static int check_png(const uint8_t *data, size_t size, const char *path)
-{
-    size_t at = 8;
-    for (;;) {
-        if (size - at < 12 || big_endian(data + at) > size - at - 12)
-            return la_fail(LA_EFORMAT, "%s: the PNG ends early, after %zu bytes", path, size);
-        const size_t length = big_endian(data + at);
-        const uint8_t *type = data + at + 4;
-        if (crc32(type, length + 4) != big_endian(type + 4 + length))
-            return la_fail(LA_EFORMAT, "%s: the PNG is damaged: wrong check sum of the chunk at byte %zu", path, at);
-        if (memcmp(type, "IEND", 4) == 0)
-            return 0;
-        at += length + 12;
-    }
 }
 
 /* ---- decoding ---- */
@@ -131,11 +94,16 @@ static int to_three_channels(uint8_t **pixels, size_t count, int channels)
     return 0;
 }
 
-static int check_size(int width, int height, const char *path)
+/* Deflate gives at most 1032 bytes for one, which are 8256 pixels of one bit; other formats give less. */
+static int check_size(int width, int height, size_t bytes, const char *path)
 {
+    enum { MOST_A_BYTE = 8256 };
     if (width < 1 || height < 1 || (int64_t)width * height > MOST_PIXELS)
         return la_fail(LA_EFORMAT, "%s: the picture claims %d x %d pixels, at most %lld are taken", path, width, height,
                        (long long)MOST_PIXELS);
+    if ((uint64_t)width * (uint64_t)height / MOST_A_BYTE > bytes)
+        return la_fail(LA_EFORMAT, "%s: the picture ends early: %d x %d pixels in %zu bytes", path, width, height,
+                       bytes);
     return 0;
 }
 
@@ -149,10 +117,12 @@ static int decode_bytes(uint8_t **out, int *width, int *height, const uint8_t *d
         return not_a_picture(path, size);
     if (size > INT32_MAX)
         return la_fail(LA_EFORMAT, "%s: the file is too large for a picture: %zu bytes", path, size);
-    if (data[0] == 0x89)
-        LA_TRY(check_png(data, size, path));
+    if (size > 0 && data[0] == 0x89)
+        LA_TRY(la__check_png(data, size, path));
+    else if (size > 0 && data[0] == 0xff)
+        LA_TRY(la__check_jpeg(data, size, path));
     if (stbi_info_from_callbacks(&calls, &s, width, height, &channels))
-        LA_TRY(check_size(*width, *height, path));
+        LA_TRY(check_size(*width, *height, size, path));
     s = (source){ .data = data, .size = (int)size };
     pixels = stbi_load_from_callbacks(&calls, &s, width, height, &channels, 0);
     if (s.beyond) {
@@ -207,7 +177,7 @@ int la_image_info(int *width, int *height, const char *path)
         err = la_fail(LA_EFORMAT, "%s: the picture's head is damaged or ends early", path);
         goto done;
     }
-    LA_TRY(check_size(*width, *height, path));
+    LA_TRY(check_size(*width, *height, SIZE_MAX, path));
 done:
     fclose(f);
     return err;

@@ -26,6 +26,11 @@ int la__picture_to_float(la_picture *p);
 /* The whole file decoded to three channels, freed by free(). */
 int la__decode(uint8_t **out, int *width, int *height, const char *path);
 
+/* LA_EFORMAT if the file, which starts as a PNG or JPEG does, ends early or is damaged in a way that stb_image misses.
+ */
+int la__check_png(const uint8_t *data, size_t size, const char *path);
+int la__check_jpeg(const uint8_t *data, size_t size, const char *path);
+
 /* h x w out of H x W bytes of 3 channels, as la_image_options says; out holds h w 3 floats. */
 void la__resample_aligned(float *out, int h, int w, const uint8_t *in, int H, int W);
 int la__resample_antialiased(float *out, int h, int w, const uint8_t *in, int H, int W);

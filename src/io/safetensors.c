@@ -344,6 +344,20 @@ bool la_safetensors_text(const la_safetensors *s, int i, const char **key, const
     return true;
 }
 
+/* Past the size of our tensors, dimensions of 0 left aside. */
+static bool too_large(const entry *e)
+{
+    int64_t n = 1;
+    for (int d = 0; d < e->ndim; d++) {
+        if (e->dim[d] > INT32_MAX)
+            return true;
+        n *= e->dim[d] ? e->dim[d] : 1;
+        if (n > INT32_MAX)
+            return true;
+    }
+    return false;
+}
+
 int la_safetensors_read(la_tensor **out, la_safetensors *s, la_device *dev, int i)
 {
     int err = 0;
@@ -357,6 +371,9 @@ int la_safetensors_read(la_tensor **out, la_safetensors *s, la_device *dev, int 
     if (e->ndim > LA_MAX_DIMS)
         return la_fail(LA_EFORMAT, "%s: tensor '%s' has %d dimensions, at most %d are taken", s->path, e->name, e->ndim,
                        LA_MAX_DIMS);
+    if (too_large(e))
+        return la_fail(LA_EFORMAT, "%s: tensor '%s' is too large: at most 2^31 - 1 elements are taken", s->path,
+                       e->name);
     raw = la__calloc(n, 1);
     data = la__calloc((size_t)e->numel, la_dtype_size(type->dtype));
     if (!raw || !data) {

@@ -213,11 +213,15 @@ static void a_number_that_does_not_fit_fails_when_read(void **state)
     la_safetensors_close(s);
 }
 
-static void too_many_dimensions_fail_when_read(void **state)
+static void what_no_tensor_can_be_fails_when_read(void **state)
 {
     la_safetensors *s;
     la_tensor *t;
     (void)state;
+    put_safetensors("{\"n\":{\"dtype\":\"U8\",\"shape\":[0,65536,65536],\"data_offsets\":[0,0]}}", 0);
+    OK(la_safetensors_open(&s, path));
+    FAILS(la_safetensors_read(&t, s, dev, 0), LA_EFORMAT, "tensor 'n' is too large");
+    la_safetensors_close(s);
     put_safetensors("{\"n\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}", 1);
     OK(la_safetensors_open(&s, path));
     FAILS(la_safetensors_read(&t, s, dev, 0), LA_EFORMAT, "has 7 dimensions, at most 6");
@@ -324,7 +328,7 @@ int main(void)
         cmocka_unit_test(halves_are_exact),
         cmocka_unit_test(whole_numbers_that_do_not_fit_are_named),
         cmocka_unit_test(a_number_that_does_not_fit_fails_when_read),
-        cmocka_unit_test(too_many_dimensions_fail_when_read),
+        cmocka_unit_test(what_no_tensor_can_be_fails_when_read),
         cmocka_unit_test(elements_may_lie_anywhere),
         cmocka_unit_test(bytes_must_be_covered_once),
         cmocka_unit_test(shapes_must_fit_offsets),
