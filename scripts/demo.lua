@@ -91,14 +91,12 @@ for _, stage in ipairs { "affine", "tps" } do
   end
 end
 la.train.run {
-  model = model, data = pairs_, optimizer = la.optim.Adam(regressors, { lr = 1e-4 }),
+  model = model, data = pairs_, optimizer = la.optim.Adam(regressors, { lr = 4e-5 }),
   schedule = la.optim.schedule.cosine { steps = math.max(args.weak, 1) },
   steps = args.weak, batch = args.batch, seed = args.seed, out = args.out .. "/weak",
   step = function(pair)
     local t <const> = model(pair.source, pair.target)
-    local counted <const> = la.refine.sharpen(
-      la.correlation(t.source_features, t.target_features, { normalize = false }), 4)
-    return la.losses.weak(counted, t, { offset = model.config.offset })
+    return la.losses.weak(t.correlation, t, { offset = model.config.offset })
   end,
 }
 local after = score("after pairs alone", network)

@@ -13,12 +13,12 @@ parser:option("--model", "checkpoint to start from, as train_strong writes it"):
 parser:option("--out", "folder for checkpoints and the log", "runs/weak"):argname("DIR")
 parser:option("--steps", "optimiser steps", 500):argname("N"):convert(cli.count)
 parser:option("--batch", "pairs in a step", 16):argname("N"):convert(cli.count)
-parser:option("--lr", "learning rate (falls to 0 by a cosine)", 2e-5):convert(cli.positive)
+parser:option("--lr", "learning rate (falls to 0 by a cosine)", 4e-5):convert(cli.positive)
 parser:option("--train", "regressors, or everything: all weights, and through the warped picture, as in the paper",
   "regressors")
   :choices { "regressors", "everything" }
-parser:option("--augment", "none, crop, flip or crop_flip", "crop_flip"):choices { "none", "crop", "flip", "crop_flip" }
-parser:option("--power", "sharpening of the correlation that is counted on; the paper's is 1", 4):convert(cli.positive)
+parser:option("--augment", "none, crop, flip or crop_flip", "flip"):choices { "none", "crop", "flip", "crop_flip" }
+parser:option("--power", "sharpening of the correlation that is counted on; 1 is the paper's", 1):convert(cli.positive)
 parser:flag("--resume", "go on where an interrupted run stopped")
 local args <const> = cli.parse(parser, arg)
 
