@@ -91,7 +91,7 @@ for _, stage in ipairs { "affine", "tps" } do
   end
 end
 la.train.run {
-  model = model, data = pairs_, optimizer = la.optim.Adam(regressors, { lr = 4e-5 }),
+  model = model, data = pairs_, optimizer = la.optim.Adam(regressors, { lr = 1e-5 }),
   schedule = la.optim.schedule.cosine { steps = math.max(args.weak, 1) },
   steps = args.weak, batch = args.batch, seed = args.seed, out = args.out .. "/weak",
   step = function(pair)

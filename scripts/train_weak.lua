@@ -11,9 +11,9 @@ parser:option("--pairs", "CSV with source_image and target_image, relative to RO
   :argname("ROOT:FILE"):count("+")
 parser:option("--model", "checkpoint to start from, as train_strong writes it"):argname("FILE"):count(1)
 parser:option("--out", "folder for checkpoints and the log", "runs/weak"):argname("DIR")
-parser:option("--steps", "optimiser steps", 500):argname("N"):convert(cli.count)
+parser:option("--steps", "optimiser steps", 100):argname("N"):convert(cli.count)
 parser:option("--batch", "pairs in a step", 16):argname("N"):convert(cli.count)
-parser:option("--lr", "learning rate (falls to 0 by a cosine)", 4e-5):convert(cli.positive)
+parser:option("--lr", "learning rate (falls to 0 by a cosine)", 1e-5):convert(cli.positive)
 parser:option("--train", "regressors, or everything: all weights, and through the warped picture, as in the paper",
   "regressors")
   :choices { "regressors", "everything" }
