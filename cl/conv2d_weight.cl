@@ -53,13 +53,12 @@ __kernel void conv2d_sum(__global float *dw, __global const float *part, int spl
 #define VECTORS(n) (((n) + 15) / 16)
 
 // Asks for a line of the cache before it is needed: a hint, left out where the compiler has none.
-#ifdef __has_builtin
+#define PREFETCH(p)
+#if defined(FETCH) && defined(__has_builtin)
 #if __has_builtin(__builtin_prefetch)
+#undef PREFETCH
 #define PREFETCH(p) __builtin_prefetch((const void *)(uintptr_t)(p), 0, 2)
 #endif
-#endif
-#ifndef PREFETCH
-#define PREFETCH(p)
 #endif
 
 static void gather(float *to, __global const float *from, int n)

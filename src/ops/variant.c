@@ -23,23 +23,27 @@ la_method la__method(const la_device *dev, la_method wish)
     return la__device_is_cpu(dev) ? LA_CPU : LA_GPU;
 }
 
-/* Tiles for vectors of 16 floats (24 to 28 sums in 32 registers) and for narrower ones, with the speed that each has
- * been seen to reach, relative to the first. */
+/* Tiles for vectors of 16 floats (24 to 28 sums in 32 registers), with the speed that each has been seen to reach,
+ * relative to the first, and one for narrower vectors. -DFETCH asks for memory ahead of its use, which simulators of
+ * other devices do not know. */
 static const struct {
     la_tile tile;
     double speed;
 } wide[] = {
-    { { 6, 64, "-DMR=6 -DNR=64" }, 1.0 },
-    { { 8, 48, "-DMR=8 -DNR=48" }, 0.98 },
-    { { 12, 32, "-DMR=12 -DNR=32" }, 0.96 },
-    { { 14, 16, "-DMR=14 -DNR=16" }, 0.8 },
+    { { 6, 64, "-DMR=6 -DNR=64 -DFETCH" }, 1.0 },
+    { { 8, 48, "-DMR=8 -DNR=48 -DFETCH" }, 0.98 },
+    { { 12, 32, "-DMR=12 -DNR=32 -DFETCH" }, 0.96 },
+    { { 14, 16, "-DMR=14 -DNR=16 -DFETCH" }, 0.8 },
 };
-static const la_tile narrow = { 6, 16, "-DMR=6 -DNR=16" };
+static const la_tile narrow = { 6, 16, "-DMR=6 -DNR=16 -DFETCH" };
+static const la_tile elsewhere = { 6, 16, "-DMR=6 -DNR=16" };
 
 const la_tile *la__tile(const la_device *dev, int64_t rows, int64_t columns)
 {
     const la_tile *best = &narrow;
     double least = INFINITY;
+    if (!la__device_is_cpu(dev))
+        return &elsewhere;
     if (la__device_float_width(dev) < 16)
         return best;
     for (int i = 0; i < LA_COUNT(wide); i++) {

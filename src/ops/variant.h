@@ -27,7 +27,8 @@ typedef struct la_tile {
     const char *options; /* "-DMR=6 -DNR=64" */
 } la_tile;
 
-/* The tile that does a rows x columns product with the least work; rows 0: as many as you like. */
+/* The tile that does a rows x columns product with the least work; rows 0: as many as you like. On a device that is
+ * no CPU (where only tests ask) one that needs nothing special. */
 const la_tile *la__tile(const la_device *dev, int64_t rows, int64_t columns);
 
 /* A variant's program and how to try it: `trial` computes a small problem with it and with a reference on the host and

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_variant.c -- the choice of kernels: by device and environment, by the tile that fits, by the verdict of a trial.
+ */
+#include <math.h>
+
+#include "ops/conv2d.h"
+#include "ops/variant.h"
+#include "unit.h"
+#include "util/util.h"
+
+static la_device *dev;
+
+typedef struct fake {
+    int calls;
+    int result;
+    bool good;
+} fake;
+
+static int fake_trial(bool *good, la_device *d, const void *what)
+{
+    fake *f = (fake *)(uintptr_t)what;
+    (void)d;
+    f->calls++;
+    *good = f->good;
+    return f->result;
+}
+
+static void the_device_and_the_environment_choose(void **state)
+{
+    (void)state;
+    const la_method own = la__device_is_cpu(dev) ? LA_CPU : LA_GPU;
+    unsetenv("LUALIGN_PLAIN");
+    assert_int_equal(la__method(dev, LA_AUTO), own);
+    setenv("LUALIGN_PLAIN", "0", 1);
+    assert_false(la__plain_kernels());
+    setenv("LUALIGN_PLAIN", "1", 1);
+    assert_true(la__plain_kernels());
+    assert_int_equal(la__method(dev, LA_AUTO), LA_PLAIN);
+    assert_int_equal(la__method(dev, LA_CPU), LA_CPU); /* what was asked for stays */
+    unsetenv("LUALIGN_PLAIN");
+}
+
+/* One trial per program and options; a trial that fails is a verdict too. */
+static void a_trial_runs_once(void **state)
+{
+    (void)state;
+    fake right = { .good = true }, wrong = { .good = false }, broken = { .good = true, .result = LA_EDEVICE };
+    for (int i = 0; i < 3; i++) {
+        assert_true(la__trusted(dev, "some", "-DA", fake_trial, &right));
+        assert_false(la__trusted(dev, "some", "-DB", fake_trial, &wrong));
+        assert_false(la__trusted(dev, "some", NULL, fake_trial, &broken));
+    }
+    assert_int_equal(right.calls, 1);
+    assert_int_equal(wrong.calls, 1);
+    assert_int_equal(broken.calls, 1);
+    assert_false(la__trusted(dev, "somewhat", "", fake_trial, &wrong)); /* a name that starts like another */
+    assert_int_equal(wrong.calls, 2);
+}
+
+static void closeness_is_relative(void **state)
+{
+    (void)state;
+    const double want[3] = { 1.0, -10.0, 0.0 };
+    assert_true(la__trial_close((float[]){ 1.0005f, -10.0f, 0.0f }, want, 3)); /* relative to the largest */
+    assert_false(la__trial_close((float[]){ 1.002f, -10.0f, 0.0f }, want, 3));
+    assert_false(la__trial_close((float[]){ NAN, -10.0f, 0.0f }, want, 3));
+}
+
+/* A tile wastes little on the columns that networks have. */
+static void tiles_waste_little(void **state)
+{
+    (void)state;
+    static const int64_t columns[] = { 64, 96, 128, 144, 160, 192, 256, 320, 512, 1024 };
+    for (int i = 0; i < LA_COUNT(columns); i++) {
+        const int64_t nr = la__tile(dev, 0, columns[i])->nr;
+        assert_true((double)(LA_CEIL(columns[i], nr) * nr) <= 1.07 * (double)columns[i]);
+    }
+}
+
+/* On the drivers that lualign is tested with, what is measured is what runs: none of the variants has fallen back. */
+static void no_variant_falls_back(void **state)
+{
+    (void)state;
+    static const la_conv layers[] = {
+        { .n = 1,
+          .h = 9,
+          .w = 9,
+          .c = 64,
+          .o = 64,
+          .kh = 3,
+          .kw = 3,
+          .oh = 7,
+          .ow = 7,
+          .sh = 1,
+          .sw = 1,
+          .dh = 1,
+          .dw = 1,
+          .groups = 1 },
+        { .n = 1,
+          .h = 9,
+          .w = 9,
+          .c = 48,
+          .o = 48,
+          .kh = 3,
+          .kw = 3,
+          .oh = 7,
+          .ow = 7,
+          .sh = 1,
+          .sw = 1,
+          .dh = 1,
+          .dw = 1,
+          .groups = 48 },
+    };
+    if (strstr(la_device_get_info(dev)->platform, "Portable") == NULL &&
+        strstr(la_device_get_info(dev)->platform, "Intel") == NULL)
+        skip();
+    for (int i = 0; i < LA_COUNT(layers); i++)
+        for (la_method wish = LA_CPU; wish <= LA_GPU; wish++) {
+            assert_int_equal(la__conv_plan_sweep(dev, &layers[i], wish, false).method, wish);
+            assert_int_equal(la__conv_plan_sweep(dev, &layers[i], wish, true).method, wish);
+            assert_int_equal(la__conv_plan_weight(dev, &layers[i], wish).method, wish);
+        }
+}
+
+static int open_device(void **state)
+{
+    (void)state;
+    return la_device_open(&dev, NULL);
+}
+
+static int close_device(void **state)
+{
+    (void)state;
+    la_device_close(dev);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_device_and_the_environment_choose),
+        cmocka_unit_test(a_trial_runs_once),
+        cmocka_unit_test(closeness_is_relative),
+        cmocka_unit_test(tiles_waste_little),
+        cmocka_unit_test(no_variant_falls_back),
+    };
+    return cmocka_run_group_tests_name("variant", tests, open_device, close_device);
+}
