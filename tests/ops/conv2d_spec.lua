@@ -164,7 +164,14 @@ describe("conv2d of real layers", function()
       { padding = 1, groups = 144, stride = 2 } },
     { "4 groups", { 2, 14, 15, 64 }, { 96, 3, 3, 16 }, { padding = 1, groups = 4 } },
   }
-  for k, layer in ipairs(layers) do
+  local small <const> = { -- the same on a simulated device: every kernel, full and cut tiles
+    { "3 x 3, 20 to 36 channels", { 1, 7, 6, 20 }, { 36, 3, 3, 20 }, { padding = 1 } },
+    { "7 x 7, stride 2, from 3 channels", { 1, 9, 11, 3 }, { 17, 7, 7, 3 }, { padding = 3, stride = 2 } },
+    { "pointwise, 40 to 33 channels", { 1, 5, 7, 40 }, { 33, 1, 1, 40 }, {} },
+    { "depthwise, 20 channels, stride 2", { 1, 9, 7, 20 }, { 20, 3, 3, 1 }, { padding = 1, groups = 20, stride = 2 } },
+    { "4 groups", { 1, 5, 6, 16 }, { 24, 3, 3, 4 }, { padding = 1, groups = 4 } },
+  }
+  for k, layer in ipairs(os.getenv "LUALIGN_TEST_SMALL" == "1" and small or layers) do
     local label <const>, xs <const>, ws <const>, opts <const> = table.unpack(layer)
     local function results(method)
       la.seed(k)
