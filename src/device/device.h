@@ -93,6 +93,9 @@ int la__device_peak(la_device *dev, double *flops);
 /* Takes `n` numbers from the device's Philox stream: returns the counter before, advances it by n. */
 uint64_t la__device_draw(la_device *dev, uint64_t n, uint64_t *seed);
 
+/* 1, 2, 3, ...: a number that this device gives out once. */
+uint64_t la__device_serial(la_device *dev);
+
 /* CLBlast's row-major SGEMM c(m,n) = op(a) op(b) on dense buffers, none of the sizes 0, offsets in elements; LA_EDEVICE
  * when built without CLBlast. */
 int la__clblast_gemm(la_device *dev, bool ta, bool tb, size_t m, size_t n, size_t k, const la_buffer *a,

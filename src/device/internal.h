@@ -77,6 +77,7 @@ struct la_device {
     int row_count;
 
     uint64_t seed, counter;
+    uint64_t serial; /* the last one given out */
 
     struct la_constant *constants;
     struct la_verdict *verdicts;

@@ -164,6 +164,11 @@ uint64_t la__device_draw(la_device *dev, uint64_t n, uint64_t *seed)
     return before;
 }
 
+uint64_t la__device_serial(la_device *dev)
+{
+    return ++dev->serial;
+}
+
 bool la__device_is_cpu(const la_device *dev)
 {
     return dev->is_cpu;

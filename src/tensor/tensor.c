@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tensor/derived.h"
 #include "util/util.h"
 
 size_t la_dtype_size(la_dtype dtype)
@@ -23,6 +24,7 @@ const char *la_dtype_name(la_dtype dtype)
 static void storage_release(la_storage *s)
 {
     if (s && --s->refs == 0) {
+        la__derived_forget(s);
         la__buffer_give(s->buffer);
         free(s);
     }
@@ -71,6 +73,7 @@ int la_tensor_new(la_tensor **out, la_device *dev, la_dtype dtype, int ndim, con
     }
     t->storage->refs = 1;
     t->storage->dev = dev;
+    t->storage->serial = la__device_serial(dev);
     LA_TRY(la__buffer_take(&t->storage->buffer, dev, (size_t)n * la_dtype_size(dtype)));
     *out = t;
     return 0;

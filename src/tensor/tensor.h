@@ -13,8 +13,10 @@
 typedef struct la_storage {
     int refs;
     uint32_t version; /* raised by every in-place write; the tape compares it */
+    uint64_t serial;  /* of all storages of the device, this is that one */
     la_device *dev;
     la_buffer *buffer;
+    struct la_kept *kept; /* what ops made of it and keep with it (derived.h) */
 } la_storage;
 
 /* How a tensor holds the tape node that made it, without knowing what a node is (grad/grad.h). */
