@@ -9,7 +9,8 @@
 // y change, d is negative, and each residue of the pixels modulo the stride is a sweep of its own with its own taps and
 // ys = stride: a gather, nothing is added to memory twice.
 //
-// Builds: -DMR -DNR the register tile of CPUs, -DGPU the local-memory tile of GPUs, -DV depthwise, V channels at once.
+// Builds: -DMR -DNR the register tile of CPUs, -DV depthwise, V channels at once. The form for GPUs is in
+// conv2d_gpu.cl.
 #include "common.clh"
 
 #define UNROLL _Pragma("unroll")
@@ -183,78 +184,6 @@ __kernel void conv2d_pad(__global float *out, __global const float *x, int n, in
     for (int k = before + middle; k < ow * c; k++)
         to[k] = 0.0f;
 }
-
-#ifdef GPU
-#define SIDE 16 // of the work-group, and depth of a slice
-#define TILE 64
-#define PITCH (TILE + 1)
-
-// A work-group makes 64 positions x 64 columns; see matmul_gpu.cl. Weights are read where they lie.
-__kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void conv2d_sweep_gpu(__global float *y,
-                                                                                    __global const float *x,
-                                                                                    __global const float *w,
-                                                                                    __global const float *bias,
-                                                                                    const sweep s, const taps f)
-{
-    __local float as[SIDE * PITCH], bs[SIDE * PITCH];
-    const int lx = (int)get_local_id(0), ly = (int)get_local_id(1), id = ly * SIDE + lx;
-    const int n0 = (int)get_group_id(0) * TILE, m0 = (int)get_group_id(1) * TILE, g = (int)get_group_id(2);
-    const int depth = s.th * s.tw * s.run;
-    int row[4], column[4], from[4];
-    float acc[4][4];
-
-    UNROLL for (int t = 0; t < 4; t++)
-    { // the positions whose source pixels this work-item loads
-        const int m = m0 + id / SIDE + SIDE * t, n = m / (s.ph * s.pw), p = m - n * s.ph * s.pw;
-        row[t] = m < s.rows ? p / s.pw * s.sh + s.oh : INT_MIN / 2;
-        column[t] = p % s.pw * s.sw + s.ow;
-        from[t] = ((n * s.h + p / s.pw * s.sh + s.oh) * s.w + column[t]) * s.pitch + g * s.run;
-    }
-    UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++)
-    {
-        const int n = n0 + lx + SIDE * j;
-        acc[i][j] = f.biased && n < s.cols ? bias[g * s.cols + n] : 0.0f;
-    }
-    w += f.start + g * f.sg;
-    for (int k0 = 0; k0 < depth; k0 += SIDE) {
-        const int ka = k0 + id % SIDE, ta = ka / s.run, ia = ta / s.tw, ja = ta - ia * s.tw;
-        for (int t = 0; t < 4; t++) {
-            const bool inside = ka < depth && (uint)(row[t] + ia * s.dh) < (uint)s.h &&
-                                (uint)(column[t] + ja * s.dw) < (uint)s.w;
-            as[id % SIDE * PITCH + id / SIDE + SIDE * t] =
-                inside ? x[from[t] + (ia * s.dh * s.w + ja * s.dw) * s.pitch + ka - ta * s.run] : 0.0f;
-            // neighbours load along whichever direction lies in consecutive addresses
-            const int deep = f.sc == 1 ? id % SIDE : id / TILE + 4 * t,
-                      wide = f.sc == 1 ? id / SIDE + SIDE * t : id % TILE;
-            const int kb = k0 + deep, tb = kb / s.run, ib = tb / s.tw, jb = tb - ib * s.tw;
-            bs[deep * PITCH + wide] = kb < depth && n0 + wide < s.cols
-                                          ? w[(n0 + wide) * f.sn + ib * f.si + jb * f.sj + (kb - tb * s.run) * f.sc]
-                                          : 0.0f;
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-        UNROLL for (int k = 0; k < SIDE; k++)
-        {
-            float av[4], bv[4];
-            UNROLL for (int t = 0; t < 4; t++)
-            {
-                av[t] = as[k * PITCH + ly + SIDE * t];
-                bv[t] = bs[k * PITCH + lx + SIDE * t];
-            }
-            UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++)
-                acc[i][j] = fma(av[i], bv[j], acc[i][j]);
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    for (int i = 0; i < 4; i++) {
-        const int m = m0 + ly + SIDE * i, n = m / (s.ph * s.pw), p = m - n * s.ph * s.pw;
-        const int into = ((n * s.yh + p / s.pw * s.ysh + s.yoh) * s.yw + p % s.pw * s.ysw + s.yow) * s.ypitch +
-                         g * s.cols;
-        for (int j = 0; j < 4; j++)
-            if (m < s.rows && n0 + lx + SIDE * j < s.cols)
-                y[into + n0 + lx + SIDE * j] = acc[i][j];
-    }
-}
-#endif
 
 #ifdef V
 #define SPAN 8

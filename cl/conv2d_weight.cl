@@ -7,7 +7,7 @@
 // A product of matrices whose inner dimension is the positions of y. Rows of y are dealt to a number of splits that
 // depends on the shape alone; each split leaves its sum in `part`, and conv2d_sum adds these in their order.
 //
-// Builds: -DMR -DNR the register tile of CPUs, -DGPU the local-memory tile of GPUs, -DV depthwise.
+// Builds: -DMR -DNR the register tile of CPUs, -DV depthwise. The form for GPUs is in conv2d_gpu.cl.
 #include "common.clh"
 
 #define UNROLL _Pragma("unroll")
@@ -166,63 +166,6 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_bwd_weight_c
             for (int k = 0; k < width; k++)
                 to[k] = from[k];
         }
-    }
-}
-#endif
-
-#ifdef GPU
-#define SIDE 16
-#define TILE 64
-#define PITCH (TILE + 1)
-
-// A work-group makes 64 channels of y x 64 columns (tap and channel of x) for one split; see matmul_gpu.cl.
-__kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void conv2d_bwd_weight_gpu(__global float *part,
-                                                                                         __global const float *dy,
-                                                                                         __global const float *x,
-                                                                                         const span s)
-{
-    __local float as[SIDE * PITCH], bs[SIDE * PITCH];
-    const int lx = (int)get_local_id(0), ly = (int)get_local_id(1), id = ly * SIDE + lx;
-    const int depth = s.th * s.tw * s.cols, groups = s.pitch / s.cols;
-    const int k0 = (int)get_group_id(0) * TILE, o0 = (int)get_group_id(1) * TILE;
-    const int g = (int)get_group_id(2) % groups, split = (int)get_group_id(2) / groups;
-    const int wide = id % TILE, deep = id / TILE; // what this work-item loads
-    const int k = k0 + wide, tap = k / s.cols, u = tap / s.tw, v = tap - u * s.tw, c = k - tap * s.cols;
-    const int first = split * s.split * s.yw, last = min(s.rows, (split + 1) * s.split) * s.yw;
-    float acc[4][4];
-
-    UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++) acc[i][j] = 0.0f;
-    for (int p0 = first; p0 < last; p0 += SIDE) {
-        for (int t = 0; t < SIDE; t += 4) {
-            const int p = p0 + deep + t, line = p / s.yw, n = line / s.yh;
-            const int row = (line - n * s.yh) * s.sh + s.oh + u * s.dh;
-            const int column = (p - line * s.yw) * s.sw + s.ow + v * s.dw;
-            const bool inside = p < last && k < depth && (uint)row < (uint)s.h && (uint)column < (uint)s.w;
-            as[(deep + t) * PITCH + wide] = p < last && o0 + wide < s.ycols ? dy[p * s.ypitch + g * s.ycols + o0 + wide]
-                                                                            : 0.0f;
-            bs[(deep + t) * PITCH + wide] = inside ? x[((n * s.h + row) * s.w + column) * s.pitch + g * s.cols + c]
-                                                   : 0.0f;
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-        UNROLL for (int p = 0; p < SIDE; p++)
-        {
-            float av[4], bv[4];
-            UNROLL for (int t = 0; t < 4; t++)
-            {
-                av[t] = as[p * PITCH + ly + SIDE * t];
-                bv[t] = bs[p * PITCH + lx + SIDE * t];
-            }
-            UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++)
-                acc[i][j] = fma(av[i], bv[j], acc[i][j]);
-        }
-        barrier(CLK_LOCAL_MEM_FENCE);
-    }
-    part += (size_t)(split * groups + g) * s.ycols * depth;
-    UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++)
-    {
-        const int o = o0 + ly + SIDE * i, at = k0 + lx + SIDE * j;
-        if (o < s.ycols && at < depth)
-            part[o * depth + at] = acc[i][j];
     }
 }
 #endif

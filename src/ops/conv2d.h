@@ -34,6 +34,14 @@ typedef struct la_taps {
     int32_t biased;
 } la_taps;
 
+/* One sweep with its weights; flops and bytes for the profile. */
+typedef struct la_sweep_job {
+    la_sweep sweep;
+    la_taps taps;
+    int32_t groups;
+    double flops, bytes;
+} la_sweep_job;
+
 /* The same as `span` in cl/conv2d_weight.cl. */
 typedef struct la_span {
     int32_t rows, yh, yw;
@@ -67,6 +75,11 @@ int la__conv_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p,
                         const la_tensor *w);
 int la__conv_backward_weight(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dw,
                              const la_tensor *dy, const la_tensor *x);
+
+/* The forms for GPUs (conv2d_gpu.c), in local memory: need work-groups of 256. bias may be NULL. */
+int la__conv_sweep_gpu(la_device *dev, const la_sweep_job *j, const la_buffer *y, const la_buffer *x,
+                       const la_buffer *w, const la_buffer *bias);
+int la__conv_weight_gpu(la_device *dev, const la_conv *s, la_tensor *dw, const la_tensor *dy, const la_tensor *x);
 
 /* Channels narrow enough that a row of the kernel (kw x c floats, next to each other in a padded x) is better taken as
  * one tap: the first layer of a network. */

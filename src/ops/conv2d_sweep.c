@@ -4,20 +4,12 @@
  */
 #include "ops/conv2d.h"
 
-/* One sweep with its weights; `flops` for the profile. */
-typedef struct sweep_job {
-    la_sweep sweep;
-    la_taps taps;
-    int32_t groups;
-    double flops, bytes;
-} sweep_job;
-
 /* ---- from convolutions to sweeps ---- */
 
-static sweep_job forward_job(const la_conv *s)
+static la_sweep_job forward_job(const la_conv *s)
 {
     const int32_t cg = s->c / s->groups, og = s->o / s->groups;
-    return (sweep_job){
+    return (la_sweep_job){
         .sweep = { .rows = s->n * s->oh * s->ow,
                    .ph = s->oh,
                    .pw = s->ow,
@@ -70,39 +62,39 @@ static residue residue_of(int32_t r, int32_t size, int32_t kernel, int32_t strid
     return e;
 }
 
-static sweep_job gradient_job(const la_conv *s, const residue *row, const residue *column, int32_t r, int32_t c)
+static la_sweep_job gradient_job(const la_conv *s, const residue *row, const residue *column, int32_t r, int32_t c)
 {
     const int32_t cg = s->c / s->groups, og = s->o / s->groups, plane = s->kh * s->kw * cg;
-    sweep_job j = { .sweep = { .rows = s->n * row->positions * column->positions,
-                               .ph = row->positions,
-                               .pw = column->positions,
-                               .h = s->oh,
-                               .w = s->ow,
-                               .pitch = s->o,
-                               .run = og,
-                               .th = row->taps,
-                               .tw = column->taps,
-                               .sh = 1,
-                               .sw = 1,
-                               .oh = row->offset,
-                               .ow = column->offset,
-                               .dh = -row->advance,
-                               .dw = -column->advance,
-                               .yh = s->h,
-                               .yw = s->w,
-                               .ysh = s->sh,
-                               .ysw = s->sw,
-                               .yoh = r,
-                               .yow = c,
-                               .ypitch = s->c,
-                               .cols = cg },
-                    .taps = { .start = row->first * s->kw * cg + column->first * cg,
-                              .sg = og * plane,
-                              .sn = 1,
-                              .si = row->step * s->kw * cg,
-                              .sj = column->step * cg,
-                              .sc = plane },
-                    .groups = s->groups };
+    la_sweep_job j = { .sweep = { .rows = s->n * row->positions * column->positions,
+                                  .ph = row->positions,
+                                  .pw = column->positions,
+                                  .h = s->oh,
+                                  .w = s->ow,
+                                  .pitch = s->o,
+                                  .run = og,
+                                  .th = row->taps,
+                                  .tw = column->taps,
+                                  .sh = 1,
+                                  .sw = 1,
+                                  .oh = row->offset,
+                                  .ow = column->offset,
+                                  .dh = -row->advance,
+                                  .dw = -column->advance,
+                                  .yh = s->h,
+                                  .yw = s->w,
+                                  .ysh = s->sh,
+                                  .ysw = s->sw,
+                                  .yoh = r,
+                                  .yow = c,
+                                  .ypitch = s->c,
+                                  .cols = cg },
+                       .taps = { .start = row->first * s->kw * cg + column->first * cg,
+                                 .sg = og * plane,
+                                 .sn = 1,
+                                 .si = row->step * s->kw * cg,
+                                 .sj = column->step * cg,
+                                 .sc = plane },
+                       .groups = s->groups };
     j.flops = 2.0 * j.sweep.rows * (double)s->c * og * row->taps * column->taps;
     j.bytes = 4.0 * (double)j.sweep.rows * (s->c + s->o);
     return j;
@@ -110,7 +102,7 @@ static sweep_job gradient_job(const la_conv *s, const residue *row, const residu
 
 /* ---- running a sweep ---- */
 
-static int sweep_tiles(la_device *dev, sweep_job j, const la_conv_plan *p, const la_buffer *y, const la_buffer *x,
+static int sweep_tiles(la_device *dev, la_sweep_job j, const la_conv_plan *p, const la_buffer *y, const la_buffer *x,
                        const la_buffer *w, const la_buffer *bias)
 {
     int err = 0;
@@ -146,24 +138,7 @@ done:
     return err;
 }
 
-static int sweep_local_tiles(la_device *dev, const sweep_job *j, const la_conv_plan *p, const la_buffer *y,
-                             const la_buffer *x, const la_buffer *w, const la_buffer *bias)
-{
-    return la__launch(dev,
-                      &(la_launch){ .program = "conv2d_sweep",
-                                    .options = p->options,
-                                    .entry = "conv2d_sweep_gpu",
-                                    .global = { (size_t)LA_CEIL(j->sweep.cols, 64) * 16,
-                                                (size_t)LA_CEIL(j->sweep.rows, 64) * 16, (size_t)j->groups },
-                                    .local = { 16, 16, 1 },
-                                    .flops = j->flops,
-                                    .bytes = j->bytes },
-                      (la_karg[]){ LA_BUF(y), LA_BUF(x), LA_BUF(w), LA_BUF(bias ? bias : w), LA_STRUCT(j->sweep),
-                                   LA_STRUCT(j->taps) },
-                      6);
-}
-
-static int sweep_depthwise(la_device *dev, const sweep_job *j, const la_conv_plan *p, const la_buffer *y,
+static int sweep_depthwise(la_device *dev, const la_sweep_job *j, const la_conv_plan *p, const la_buffer *y,
                            const la_buffer *x, const la_buffer *w, const la_buffer *bias)
 {
     int err = 0;
@@ -193,14 +168,14 @@ done:
     return err;
 }
 
-static int run(la_device *dev, const sweep_job *j, const la_conv_plan *p, const la_buffer *y, const la_buffer *x,
+static int run(la_device *dev, const la_sweep_job *j, const la_conv_plan *p, const la_buffer *y, const la_buffer *x,
                const la_buffer *w, const la_buffer *bias)
 {
     if (j->sweep.rows == 0)
         return 0;
     return p->depthwise          ? sweep_depthwise(dev, j, p, y, x, w, bias)
            : p->method == LA_CPU ? sweep_tiles(dev, *j, p, y, x, w, bias)
-                                 : sweep_local_tiles(dev, j, p, y, x, w, bias);
+                                 : la__conv_sweep_gpu(dev, j, y, x, w, bias);
 }
 
 /* ---- the passes ---- */
@@ -248,7 +223,7 @@ int la__conv_forward(la_device *dev, const la_conv *s, const la_conv_plan *p, la
         LA_TRY(la__conv_pad(&padded, &q, dev, x));
         source = padded;
     }
-    sweep_job j = forward_job(&q);
+    la_sweep_job j = forward_job(&q);
     j.taps.biased = b != NULL;
     if (merge) { /* a row of the kernel is one tap */
         j.sweep.run *= j.sweep.tw;
@@ -294,7 +269,7 @@ int la__conv_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p,
             const residue column = residue_of(c, s->w, s->kw, s->sw, s->left, s->dw);
             if (row.taps * column.taps == 0)
                 continue;
-            sweep_job j = gradient_job(s, &row, &column, r, c);
+            la_sweep_job j = gradient_job(s, &row, &column, r, c);
             j.sweep.clears = clears;
             LA_TRY(run(dev, &j, p, dx->storage->buffer, dy->storage->buffer, w->storage->buffer, NULL));
         }

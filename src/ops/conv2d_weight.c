@@ -128,33 +128,7 @@ done:
     return err;
 }
 
-/* ---- GPUs ---- */
-
-static int weight_local_tiles(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dw,
-                              const la_tensor *dy, const la_tensor *x)
-{
-    int err = 0;
-    la_buffer *part = NULL;
-    la_span q = span_of(s);
-    const int64_t across = LA_CEIL((int64_t)q.th * q.tw * q.cols, 64), down = LA_CEIL(q.ycols, 64);
-    const int32_t splits = choose_split(&q, across * down * s->groups, 256);
-
-    LA_TRY(part_of(&part, dw, splits));
-    LA_TRY(la__launch(
-        dev,
-        &(la_launch){ .program = "conv2d_weight",
-                      .options = p->options,
-                      .entry = "conv2d_bwd_weight_gpu",
-                      .global = { (size_t)across * 16, (size_t)down * 16, (size_t)s->groups * (size_t)splits },
-                      .local = { 16, 16, 1 },
-                      .flops = la__conv_flops(s),
-                      .bytes = la__conv_bytes(s) },
-        (la_karg[]){ LA_BUF(part ? part : dw->storage->buffer), LA_T(dy), LA_T(x), LA_STRUCT(q) }, 4));
-    LA_TRY(sum_splits(dev, p, dw, part, splits));
-done:
-    la__buffer_give(part);
-    return err;
-}
+/* ---- depthwise ---- */
 
 static int weight_depthwise(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dw, const la_tensor *dy,
                             const la_tensor *x)
@@ -197,7 +171,7 @@ int la__conv_backward_weight(la_device *dev, const la_conv *s, const la_conv_pla
     if (p->method == LA_CPU)
         return weight_tiles(dev, s, p, dw, dy, x);
     if (p->method == LA_GPU)
-        return weight_local_tiles(dev, s, p, dw, dy, x);
+        return la__conv_weight_gpu(dev, s, dw, dy, x);
     return la__launch(dev,
                       &(la_launch){ .program = "conv2d",
                                     .entry = "conv2d_bwd_weight",

@@ -130,23 +130,7 @@ done:
     return err;
 }
 
-/* ---- GPUs ---- */
-
-static int local_tiles(la_device *dev, const la_gemm *g)
-{
-    return la__launch(
-        dev,
-        &(la_launch){ .program = "matmul_gpu",
-                      .entry = "matmul_fwd_gpu",
-                      .global = { (size_t)CEIL(g->n, 64) * 16, (size_t)CEIL(g->m, 64) * 16, (size_t)g->batch },
-                      .local = { 16, 16, 1 },
-                      .flops = flops(g),
-                      .bytes = bytes(g) },
-        (la_karg[]){ LA_BUF(g->c), LA_BUF(g->a), LA_BUF(g->b), LA_BUF(g->bias ? g->bias : g->a), LA_INT(g->m),
-                     LA_INT(g->n), LA_INT(g->k), LA_INT(g->a_step), LA_INT(a_row(g)), LA_INT(a_inner(g)),
-                     LA_INT(g->b_step), LA_INT(b_inner(g)), LA_INT(b_column(g)), LA_INT(g->bias != NULL) },
-        14);
-}
+/* ---- GPUs: tiles in gemm_gpu.c ---- */
 
 static int clblast(la_device *dev, const la_gemm *g)
 {
@@ -186,7 +170,7 @@ typedef struct plan {
 
 static int run(la_device *dev, const la_gemm *g, const plan *p)
 {
-    return p->method == LA_CPU ? tiles(dev, g, p->tile) : p->method == LA_GPU ? local_tiles(dev, g) : plain(dev, g);
+    return p->method == LA_CPU ? tiles(dev, g, p->tile) : p->method == LA_GPU ? la__gemm_gpu(dev, g) : plain(dev, g);
 }
 
 /* c = a^T b^T + bias for a batch of 2, sizes that leave edges everywhere. */

@@ -21,6 +21,9 @@ typedef struct la_gemm {
 
 int la__gemm(la_device *dev, const la_gemm *g);
 
+/* The form for GPUs, untried (gemm_gpu.c): in local memory, needs work-groups of 256. */
+int la__gemm_gpu(la_device *dev, const la_gemm *g);
+
 /* out (n) = the sums of the columns of x (rows, n), always added in the same order. */
 int la__column_sum(la_tensor *out, const la_tensor *x, int64_t rows, int64_t n);
 
