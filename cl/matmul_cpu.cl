@@ -19,11 +19,21 @@ typedef struct {
     int panels;       // of one matrix
     int bias;         // where the bias starts, in panels' floats: matrices * panels * k * NR
     int panels_first; // which of them the first dimension of the grid takes: tiles of rows (0) or panels (1)
+    int residual, clamps;
+    float low, high;
 } product;
+
+// A NaN stays one.
+static inline float16 clamped(float16 v, float low, float high)
+{
+    v = v < low ? (float16)low : v;
+    return v > high ? (float16)high : v;
+}
 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_fwd_cpu(__global float *restrict c,
                                                                             __global const float *restrict a,
                                                                             __global const float *restrict packed,
+                                                                            __global const float *residual,
                                                                             const product s)
 {
     const int i0 = (int)get_global_id(s.panels_first) * MR, panel = (int)get_global_id(1 - s.panels_first);
@@ -49,22 +59,35 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_fwd_cpu(__gl
     }
     const int rows = min(MR, s.m - i0), columns = min(NR, s.n - panel * NR);
     c += z * s.cz + i0 * s.n + panel * NR;
+    residual += z * s.cz + i0 * s.n + panel * NR;
     if (rows == MR && columns == NR) {
+        if (s.residual)
+            UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++)
+                acc[r][v] += vload16(v, residual + r * s.n);
+        if (s.clamps)
+            UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++)
+                acc[r][v] = clamped(acc[r][v], s.low, s.high);
         UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], v, c + r * s.n);
     } else {
         float edge[MR * NR];
         UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], v, edge + r * NR);
         for (int r = 0; r < rows; r++)
-            for (int j = 0; j < columns; j++)
-                c[r * s.n + j] = edge[r * NR + j];
+            for (int j = 0; j < columns; j++) {
+                float v = edge[r * NR + j];
+                if (s.residual)
+                    v += residual[r * s.n + j];
+                if (s.clamps)
+                    v = v < s.low ? s.low : v > s.high ? s.high : v;
+                c[r * s.n + j] = v;
+            }
     }
 }
 
 #define BLOCK 16 // rows of a panel that one work-item packs
 
-// b[z, p, j] at z bz + p bp + j bj into panels; behind them the bias.
-__kernel void matmul_pack_cpu(__global float *packed, __global const float *b, __global const float *bias, int n, int k,
-                              int bz, int bp, int bj, int biased)
+// b[z, p, j] at z bz + p bp + j bj into panels; behind them the bias. scaled: 0 not, 1 columns, 2 rows.
+__kernel void matmul_pack_cpu(__global float *packed, __global const float *b, __global const float *bias,
+                              __global const float *scale, int n, int k, int bz, int bp, int bj, int biased, int scaled)
 {
     const int p0 = (int)get_global_id(0) * BLOCK, panel = (int)get_global_id(1), z = (int)get_global_id(2);
     const int panels = (int)get_global_size(1), matrices = (int)get_global_size(2);
@@ -88,6 +111,14 @@ __kernel void matmul_pack_cpu(__global float *packed, __global const float *b, _
     for (int p = 0; p < rows; p++)
         for (int j = columns; j < NR; j++)
             to[p * NR + j] = 0.0f;
+    if (scaled == 1)
+        for (int p = 0; p < rows; p++)
+            for (int j = 0; j < columns; j++)
+                to[p * NR + j] *= scale[panel * NR + j];
+    else if (scaled == 2)
+        for (int p = 0; p < rows; p++)
+            for (int j = 0; j < columns; j++)
+                to[p * NR + j] *= scale[p0 + p];
     if (p0 + BLOCK > k && z == 0) {
         to = packed + (size_t)matrices * panels * k * NR + panel * NR;
         for (int j = 0; j < NR; j++)

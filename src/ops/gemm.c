@@ -4,130 +4,89 @@
  */
 #include "ops/gemm.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define CEIL(a, b) (((a) + (b)-1) / (b))
 
-static double flops(const la_gemm *g)
+double la__gemm_flops(const la_gemm *g)
 {
     return 2.0 * (double)g->batch * (double)g->m * (double)g->n * (double)g->k;
 }
 
-static double bytes(const la_gemm *g)
+double la__gemm_bytes(const la_gemm *g)
 {
-    return 4.0 * (double)g->batch * (double)(g->m * g->k + g->k * g->n + g->m * g->n);
+    return 4.0 * (double)g->batch * (double)(g->m * g->k + g->k * g->n + g->m * g->n * (g->residual ? 2 : 1));
 }
 
-/* Strides of op(a) and op(b) as the strided kernels take them: row or column, then inner. */
-static int64_t a_row(const la_gemm *g)
+/* ---- what is kept with b ---- */
+
+int la__gemm_derive(la_derived *out, la_device *dev, const la_gemm *g, const char *name, size_t bytes)
 {
-    return g->ta ? 1 : g->k;
+    int err = 0;
+    char key[256];
+    if (g->origins == 0 || g->batch != 1) {
+        *out = (la_derived){ .owned = true };
+        return la__buffer_take(&out->buffer, dev, bytes);
+    }
+    snprintf(key, sizeof key, "gemm %s, %lldx%lld%s%s%s, %s", name, (long long)g->k, (long long)g->n,
+             g->tb ? " turned" : "", g->bias ? " biased" : "",
+             g->scale == NULL ? ""
+             : g->scale_rows  ? " rows scaled"
+                              : " scaled",
+             g->key ? g->key : "");
+    LA_TRY(la__derived_take(out, key, bytes, g->origins, g->origin));
+done:
+    return err;
 }
-static int64_t a_inner(const la_gemm *g)
+
+void la__gemm_derived(la_derived *d, const la_gemm *g, int err)
 {
-    return g->ta ? g->m : 1;
+    if (err < 0 && d->buffer && !d->owned && !d->ready)
+        la__derived_forget(g->origin[0]->storage);
+    else
+        la__derived_give(d);
 }
-static int64_t b_inner(const la_gemm *g)
-{
-    return g->tb ? 1 : g->n;
-}
-static int64_t b_column(const la_gemm *g)
-{
-    return g->tb ? g->k : 1;
-}
+
+/* ---- the plain kernel ---- */
+
+/* The same as `product` in cl/matmul.cl. */
+typedef struct product {
+    int32_t batch, m, n, k, az, ai, ap, bz, bp, bj;
+    int32_t biased, scaled, residual, clamp;
+    float low, high;
+} product;
 
 static int plain(la_device *dev, const la_gemm *g)
 {
+    const product s = { .batch = (int32_t)g->batch,
+                        .m = (int32_t)g->m,
+                        .n = (int32_t)g->n,
+                        .k = (int32_t)g->k,
+                        .az = (int32_t)g->a_step,
+                        .ai = (int32_t)la__gemm_a_row(g),
+                        .ap = (int32_t)la__gemm_a_column(g),
+                        .bz = (int32_t)g->b_step,
+                        .bp = (int32_t)la__gemm_b_row(g),
+                        .bj = (int32_t)la__gemm_b_column(g),
+                        .biased = g->bias != NULL,
+                        .scaled = g->scale == NULL ? 0
+                                  : g->scale_rows  ? 2
+                                                   : 1,
+                        .residual = g->residual != NULL,
+                        .clamp = g->clamp,
+                        .low = g->low,
+                        .high = g->high };
     return la__launch(dev,
                       &(la_launch){ .program = "matmul",
                                     .entry = "matmul_fwd",
                                     .global = { (size_t)(g->batch * g->m * g->n) },
-                                    .flops = flops(g),
-                                    .bytes = bytes(g) },
-                      (la_karg[]){ LA_BUF(g->c), LA_BUF(g->a), LA_BUF(g->b), LA_BUF(g->bias ? g->bias : g->a),
-                                   LA_INT(g->batch), LA_INT(g->m), LA_INT(g->n), LA_INT(g->k), LA_INT(g->a_step),
-                                   LA_INT(a_row(g)), LA_INT(a_inner(g)), LA_INT(g->b_step), LA_INT(b_inner(g)),
-                                   LA_INT(b_column(g)), LA_INT(g->bias != NULL) },
-                      15);
-}
-
-/* ---- CPUs ---- */
-
-/* The same as `product` in cl/matmul_cpu.cl. */
-typedef struct product {
-    int32_t m, n, k, az, ai, cz, bz, panels, bias, panels_first;
-} product;
-
-/* op(a) of a transposed left factor, turned into rows; *out is to be given back. */
-static int turn(la_buffer **out, la_device *dev, const la_gemm *g, const la_tile *tile, int64_t matrices)
-{
-    int err = 0;
-    LA_TRY(la__buffer_take(out, dev, (size_t)(matrices * g->m * g->k) * 4));
-    LA_TRY(la__launch(dev,
-                      &(la_launch){ .program = "matmul_cpu",
-                                    .options = tile->options,
-                                    .entry = "matmul_turn_cpu",
-                                    .global = { (size_t)CEIL(g->m, 16), (size_t)CEIL(g->k, 16), (size_t)matrices },
-                                    .local = { 1, 1, 1 },
-                                    .bytes = 8.0 * (double)(matrices * g->m * g->k) },
-                      (la_karg[]){ LA_BUF(*out), LA_BUF(g->a), LA_INT(g->m), LA_INT(g->k) }, 4));
-done:
-    return err;
-}
-
-static int pack(la_device *dev, const la_buffer *packed, const la_gemm *g, const la_tile *tile, int64_t matrices,
-                int64_t panels)
-{
-    return la__launch(dev,
-                      &(la_launch){ .program = "matmul_cpu",
-                                    .options = tile->options,
-                                    .entry = "matmul_pack_cpu",
-                                    .global = { (size_t)g->k / 16 + 1, (size_t)panels, (size_t)matrices },
-                                    .local = { 1, 1, 1 },
-                                    .bytes = 8.0 * (double)(matrices * g->k * g->n) },
-                      (la_karg[]){ LA_BUF(packed), LA_BUF(g->b), LA_BUF(g->bias ? g->bias : g->b), LA_INT(g->n),
-                                   LA_INT(g->k), LA_INT(g->b_step), LA_INT(b_inner(g)), LA_INT(b_column(g)),
-                                   LA_INT(g->bias != NULL) },
-                      9);
-}
-
-static int tiles(la_device *dev, const la_gemm *g, const la_tile *tile)
-{
-    int err = 0;
-    la_buffer *packed = NULL, *turned = NULL;
-    const int64_t panels = CEIL(g->n, tile->nr), matrices = g->b_step ? g->batch : 1, rows = CEIL(g->m, tile->mr);
-    const int64_t floats = matrices * panels * g->k * tile->nr;
-    /* panels that fit the cache together come first, so that rows of c are written whole */
-    const bool panels_first = panels * g->k * tile->nr <= 140000;
-
-    LA_TRY(la__buffer_take(&packed, dev, (size_t)(floats + panels * tile->nr) * 4));
-    LA_TRY(pack(dev, packed, g, tile, matrices, panels));
-    if (g->ta)
-        LA_TRY(turn(&turned, dev, g, tile, g->a_step ? g->batch : 1));
-    const product s = { (int32_t)g->m,
-                        (int32_t)g->n,
-                        (int32_t)g->k,
-                        (int32_t)g->a_step,
-                        (int32_t)g->k,
-                        (int32_t)(g->m * g->n),
-                        (int32_t)(g->b_step ? panels : 0),
-                        (int32_t)panels,
-                        (int32_t)floats,
-                        panels_first };
-    LA_TRY(la__launch(dev,
-                      &(la_launch){ .program = "matmul_cpu",
-                                    .options = tile->options,
-                                    .entry = "matmul_fwd_cpu",
-                                    .global = { (size_t)(panels_first ? panels : rows),
-                                                (size_t)(panels_first ? rows : panels), (size_t)g->batch },
-                                    .local = { 1, 1, 1 },
-                                    .flops = flops(g),
-                                    .bytes = bytes(g) },
-                      (la_karg[]){ LA_BUF(g->c), LA_BUF(turned ? turned : g->a), LA_BUF(packed), LA_STRUCT(s) }, 4));
-done:
-    la__buffer_give(packed);
-    la__buffer_give(turned);
-    return err;
+                                    .flops = la__gemm_flops(g),
+                                    .bytes = la__gemm_bytes(g) },
+                      (la_karg[]){ LA_BUF(g->c), LA_BUF(g->a), LA_BUF(g->b), LA_BUF(g->scale ? g->scale : g->a),
+                                   LA_BUF(g->bias ? g->bias : g->a), LA_BUF(g->residual ? g->residual : g->a),
+                                   LA_STRUCT(s) },
+                      7);
 }
 
 /* ---- GPUs: tiles in gemm_gpu.c ---- */
@@ -139,13 +98,56 @@ static int clblast(la_device *dev, const la_gemm *g)
         LA_TRY(la__clblast_gemm(dev, g->ta, g->tb, (size_t)g->m, (size_t)g->n, (size_t)g->k, g->a,
                                 (size_t)(z * g->a_step), g->b, (size_t)(z * g->b_step), g->c,
                                 (size_t)(z * g->m * g->n)));
-    if (g->bias)
-        LA_TRY(la__launch(
-            dev,
-            &(la_launch){
-                .program = "matmul", .entry = "matmul_add_bias", .global = { (size_t)(g->batch * g->m * g->n) } },
-            (la_karg[]){ LA_BUF(g->c), LA_BUF(g->bias), LA_INT(g->batch * g->m * g->n), LA_INT(g->n) }, 4));
 done:
+    return err;
+}
+
+/* b with its scale, as b lies. */
+static int scale(la_derived *out, la_device *dev, const la_gemm *g)
+{
+    int err = 0;
+    const int64_t size = (g->b_step ? g->batch : 1) * g->k * g->n;
+    LA_TRY(la__gemm_derive(out, dev, g, "scaled", (size_t)size * 4));
+    if (out->ready)
+        return 0;
+    LA_TRY(la__launch(
+        dev,
+        &(la_launch){
+            .program = "matmul", .entry = "matmul_scale", .global = { (size_t)size }, .bytes = 8.0 * (double)size },
+        (la_karg[]){ LA_BUF(out->buffer), LA_BUF(g->b), LA_BUF(g->scale), LA_INT(size), LA_INT(g->n), LA_INT(g->k),
+                     LA_INT(g->tb), LA_INT(g->scale_rows) },
+        8));
+done:
+    return err;
+}
+
+/* A product of a GPU: b is scaled before, what follows the sums is done after. */
+static int gpu(la_device *dev, const la_gemm *g, int (*product_of)(la_device *, const la_gemm *))
+{
+    int err = 0;
+    la_gemm bare = *g;
+    la_derived scaled = { 0 };
+    const bool biased = g->bias && product_of == clblast;
+    const int64_t size = g->batch * g->m * g->n;
+
+    if (g->scale) {
+        LA_TRY(scale(&scaled, dev, g));
+        bare.b = scaled.buffer;
+    }
+    LA_TRY(product_of(dev, &bare));
+    if (biased || g->residual || g->clamp)
+        LA_TRY(la__launch(dev,
+                          &(la_launch){ .program = "matmul",
+                                        .entry = "matmul_finish",
+                                        .global = { (size_t)size },
+                                        .bytes = 8.0 * (double)size },
+                          (la_karg[]){ LA_BUF(g->c), LA_BUF(biased ? g->bias : g->a),
+                                       LA_BUF(g->residual ? g->residual : g->a), LA_INT(size), LA_INT(g->n),
+                                       LA_INT(biased), LA_INT(g->residual != NULL), LA_INT(g->clamp), LA_FLOAT(g->low),
+                                       LA_FLOAT(g->high) },
+                          10));
+done:
+    la__gemm_derived(&scaled, g, err);
     return err;
 }
 
@@ -170,57 +172,76 @@ typedef struct plan {
 
 static int run(la_device *dev, const la_gemm *g, const plan *p)
 {
-    return p->method == LA_CPU ? tiles(dev, g, p->tile) : p->method == LA_GPU ? la__gemm_gpu(dev, g) : plain(dev, g);
+    return p->method == LA_CPU   ? la__gemm_cpu(dev, g, p->tile)
+           : p->method == LA_GPU ? gpu(dev, g, la__gemm_gpu)
+                                 : plain(dev, g);
 }
 
-/* c = a^T b^T + bias for a batch of 2, sizes that leave edges everywhere. */
+/* c = clamp(a^T (scaled b)^T + bias + residual) for a batch of 2, sizes that leave edges everywhere. */
+enum { TRIAL_Z = 2, TRIAL_M = 19, TRIAL_N = 71, TRIAL_K = 13 };
+enum { TRIAL_A, TRIAL_B, TRIAL_SCALE, TRIAL_BIAS, TRIAL_RESIDUAL, TRIAL_C, TRIAL_BUFFERS };
+
+static void trial_result(double *want, float *const in[TRIAL_BUFFERS], float low, float high)
+{
+    for (int at = 0; at < TRIAL_Z * TRIAL_M * TRIAL_N; at++) {
+        const int z = at / TRIAL_N / TRIAL_M, i = at / TRIAL_N % TRIAL_M, j = at % TRIAL_N;
+        double sum = 0.0;
+        for (int q = 0; q < TRIAL_K; q++)
+            sum += (double)in[TRIAL_A][(z * TRIAL_K + q) * TRIAL_M + i] *
+                   (double)in[TRIAL_B][(z * TRIAL_N + j) * TRIAL_K + q];
+        sum = sum * (double)in[TRIAL_SCALE][j] + (double)in[TRIAL_BIAS][j] + (double)in[TRIAL_RESIDUAL][at];
+        want[at] = sum < (double)low ? (double)low : sum > (double)high ? (double)high : sum;
+    }
+}
+
 static int trial(bool *good, la_device *dev, const void *what)
 {
-    enum { B = 2, M = 19, N = 71, K = 13 };
-    const plan *p = what;
+    static const int count[TRIAL_BUFFERS] = {
+        TRIAL_Z * TRIAL_M * TRIAL_K, TRIAL_Z * TRIAL_N * TRIAL_K, TRIAL_N, TRIAL_N,
+        TRIAL_Z * TRIAL_M * TRIAL_N, TRIAL_Z * TRIAL_M * TRIAL_N
+    };
     int err = 0;
-    float in[B * M * K + B * N * K + N], got[B * M * N];
-    double *want = la__calloc(B * M * N, sizeof *want);
-    la_buffer *buffer[4] = { NULL };
+    float *in[TRIAL_BUFFERS] = { NULL };
+    la_buffer *buffer[TRIAL_BUFFERS] = { NULL };
+    double *want = la__calloc(TRIAL_Z * TRIAL_M * TRIAL_N, sizeof *want);
+    la_gemm g = { .batch = TRIAL_Z,
+                  .m = TRIAL_M,
+                  .n = TRIAL_N,
+                  .k = TRIAL_K,
+                  .ta = true,
+                  .tb = true,
+                  .a_step = TRIAL_M * TRIAL_K,
+                  .b_step = TRIAL_N * TRIAL_K,
+                  .clamp = true,
+                  .low = -0.5f,
+                  .high = 1.0f };
 
-    if (!want)
-        return LA_ENOMEM;
-    la__trial_numbers(in, LA_COUNT(in), 1);
-    const float *a = in, *b = in + B * M * K, *bias = b + B * N * K;
-    for (int z = 0; z < B; z++)
-        for (int i = 0; i < M; i++)
-            for (int j = 0; j < N; j++) {
-                double *sum = &want[(z * M + i) * N + j];
-                *sum = (double)bias[j];
-                for (int q = 0; q < K; q++)
-                    *sum += (double)a[(z * K + q) * M + i] * (double)b[(z * N + j) * K + q];
-            }
-    const size_t size[] = { sizeof(float[B * M * K]), sizeof(float[B * N * K]), sizeof(float[N]), sizeof got };
-    const float *from[] = { a, b, bias };
-    for (int i = 0; i < 4; i++) {
-        LA_TRY(la__buffer_take(&buffer[i], dev, size[i]));
-        if (i < 3)
-            LA_TRY(la__buffer_write(buffer[i], 0, size[i], from[i]));
+    for (int i = 0; i < TRIAL_BUFFERS; i++) {
+        in[i] = la__calloc((size_t)count[i], sizeof(float));
+        if (!in[i] || !want) {
+            err = LA_ENOMEM;
+            goto done;
+        }
+        la__trial_numbers(in[i], count[i], (uint32_t)i + 1);
+        LA_TRY(la__buffer_take(&buffer[i], dev, (size_t)count[i] * 4));
+        if (i < TRIAL_C)
+            LA_TRY(la__buffer_write(buffer[i], 0, (size_t)count[i] * 4, in[i]));
     }
-    LA_TRY(run(dev,
-               &(la_gemm){ .batch = B,
-                           .m = M,
-                           .n = N,
-                           .k = K,
-                           .ta = true,
-                           .tb = true,
-                           .a = buffer[0],
-                           .b = buffer[1],
-                           .bias = buffer[2],
-                           .a_step = M * K,
-                           .b_step = N * K,
-                           .c = buffer[3] },
-               p));
-    LA_TRY(la__buffer_read(buffer[3], 0, sizeof got, got));
-    *good = la__trial_close(got, want, B * M * N);
+    trial_result(want, in, g.low, g.high);
+    g.a = buffer[TRIAL_A];
+    g.b = buffer[TRIAL_B];
+    g.scale = buffer[TRIAL_SCALE];
+    g.bias = buffer[TRIAL_BIAS];
+    g.residual = buffer[TRIAL_RESIDUAL];
+    g.c = buffer[TRIAL_C];
+    LA_TRY(run(dev, &g, what));
+    LA_TRY(la__buffer_read(g.c, 0, (size_t)count[TRIAL_C] * 4, in[TRIAL_C]));
+    *good = la__trial_close(in[TRIAL_C], want, count[TRIAL_C]);
 done:
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < TRIAL_BUFFERS; i++) {
         la__buffer_give(buffer[i]);
+        free(in[i]);
+    }
     free(want);
     return err;
 }
@@ -236,7 +257,7 @@ int la__gemm(la_device *dev, const la_gemm *g)
             p.method = LA_PLAIN;
     } else if (p.method == LA_GPU) {
         if (g->method == LA_AUTO && worth_clblast(dev, g))
-            return clblast(dev, g);
+            return gpu(dev, g, clblast);
         if (la__device_max_group(dev) < 256 || !la__trusted(dev, "matmul_gpu", NULL, trial, &p))
             p.method = LA_PLAIN;
     }

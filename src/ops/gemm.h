@@ -6,23 +6,70 @@
 #define LA_GEMM_H
 
 #include "ops/variant.h"
+#include "tensor/derived.h"
 
-/* c[z] (m, n) = op(a[z]) op(b[z]) + bias for z < batch, all row-major and dense; op transposes what lies there as (k,
- * m) or (n, k). a_step and b_step are the elements from one matrix of the batch to the next, 0 where all use the same
- * one. */
+/* c[z] (m, n) = clamp(op(a[z]) op(b[z]) + bias + residual[z], low, high) for z < batch, all row-major and dense; op
+ * transposes what lies there as (k, m) or (n, k). a_step and b_step are the elements from one matrix of the batch to
+ * the next, 0 where all use the same one. What is optional is NULL, false or 0. */
 typedef struct la_gemm {
     la_method method;
     int64_t batch, m, n, k;
     bool ta, tb;
-    const la_buffer *a, *b, *bias; /* bias (n) or NULL */
+    const la_buffer *a, *b;
     int64_t a_step, b_step;
     la_buffer *c;
+
+    const la_buffer *scale; /* multiplies the columns of op(b), (n), or with scale_rows its rows, (k) */
+    bool scale_rows;
+    const la_buffer *bias;     /* (n) */
+    const la_buffer *residual; /* as c, and another buffer */
+    bool clamp;                /* a NaN stays one */
+    float low, high;
+
+    /* Where one b serves all: the tensors that b, scale and bias come from, b's own first, so that what is made of them
+     * (la__derived_take) is kept with b; and all else that it depends on, such as an eps. No origins: nothing is kept.
+     */
+    int origins;
+    const la_tensor *const *origin;
+    const char *key;
 } la_gemm;
 
 int la__gemm(la_device *dev, const la_gemm *g);
 
-/* The form for GPUs, untried (gemm_gpu.c): in local memory, needs work-groups of 256. */
+/* What the kernels need of b, from the tensors it came from if they are known: `name` says what it is. Fills nothing.
+ * After la__gemm_derive and the launches that fill what was not ready, la__gemm_derived ends it: with an error if err
+ * is one, so that nothing half made is found again. */
+int la__gemm_derive(la_derived *out, la_device *dev, const la_gemm *g, const char *name, size_t bytes);
+void la__gemm_derived(la_derived *d, const la_gemm *g, int err);
+
+/* The form for GPUs, untried (gemm_gpu.c): in local memory, needs work-groups of 256. It adds the bias and leaves the
+ * rest of what goes with a product to its caller. */
 int la__gemm_gpu(la_device *dev, const la_gemm *g);
+
+/* Register tiles on CPUs, untried (gemm_cpu.c). */
+int la__gemm_cpu(la_device *dev, const la_gemm *g, const la_tile *tile);
+
+/* For profiles. */
+double la__gemm_flops(const la_gemm *g);
+double la__gemm_bytes(const la_gemm *g);
+
+/* Elements from row to row and from column to column of op(a) and op(b). */
+static inline int64_t la__gemm_a_row(const la_gemm *g)
+{
+    return g->ta ? 1 : g->k;
+}
+static inline int64_t la__gemm_a_column(const la_gemm *g)
+{
+    return g->ta ? g->m : 1;
+}
+static inline int64_t la__gemm_b_row(const la_gemm *g)
+{
+    return g->tb ? 1 : g->n;
+}
+static inline int64_t la__gemm_b_column(const la_gemm *g)
+{
+    return g->tb ? g->k : 1;
+}
 
 /* out (n) = the sums of the columns of x (rows, n), always added in the same order. */
 int la__column_sum(la_tensor *out, const la_tensor *x, int64_t rows, int64_t n);

@@ -50,6 +50,7 @@ static int forward(la_call *c)
     for (int d = 0; d < x->ndim; d++)
         dim[d] = d == x->ndim - 1 ? z.out : x->dim[d];
     LA_TRY(la__out(c, 0, LA_F32, x->ndim, dim));
+    const la_tensor *const origin[] = { w, bias };
     LA_TRY(la__gemm(c->dev, &(la_gemm){ .method = (la_method)c->arg[METHOD].ints[0],
                                         .batch = 1,
                                         .m = z.rows,
@@ -58,8 +59,10 @@ static int forward(la_call *c)
                                         .tb = true,
                                         .a = x->storage->buffer,
                                         .b = w->storage->buffer,
+                                        .c = c->out[0]->storage->buffer,
                                         .bias = bias ? bias->storage->buffer : NULL,
-                                        .c = c->out[0]->storage->buffer }));
+                                        .origins = LA_COUNT(origin),
+                                        .origin = origin }));
 done:
     la_tensor_release(&x);
     la_tensor_release(&w);
@@ -80,6 +83,7 @@ static int backward(la_call *c, la_tensor *const *g)
     if (la__wants(c, X)) {
         LA_TRY(la__dense(&w, c->in[WEIGHT]));
         LA_TRY(la__like(&c->grad[X], c->in[X]));
+        const la_tensor *const origin[] = { w };
         LA_TRY(la__gemm(c->dev, &(la_gemm){ .method = method,
                                             .batch = 1,
                                             .m = z.rows,
@@ -87,7 +91,9 @@ static int backward(la_call *c, la_tensor *const *g)
                                             .k = z.out,
                                             .a = d->storage->buffer,
                                             .b = w->storage->buffer,
-                                            .c = c->grad[X]->storage->buffer }));
+                                            .c = c->grad[X]->storage->buffer,
+                                            .origins = LA_COUNT(origin),
+                                            .origin = origin }));
     }
     if (la__wants(c, WEIGHT)) {
         LA_TRY(la__dense(&x, c->in[X]));

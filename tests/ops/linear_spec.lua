@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 
 local optest <const> = require "lib.optest"
+local la <const> = require "lualign"
 local P <const> = optest.P
 
 local function reference(x, w, bias)
@@ -56,3 +57,32 @@ optest("linear", {
       "bias must be (4), got (5)" },
   },
 })
+
+-- What is made of a weight is kept with it, so every way of changing the weight must be noticed.
+describe("linear with a weight that changes", function()
+  local function close(got, expected)
+    local off <const> = (got - expected):abs():max():item() / expected:abs():max():item()
+    assert(off < 1e-5, string.format("relative error %.3g", off))
+  end
+
+  for _, method in ipairs { "auto", "cpu", "gpu" } do
+    it("by " .. method, function()
+      la.seed(3)
+      local x <const>, weight <const>, bias <const> = la.randn(9, 40), la.randn(33, 40), la.randn(33)
+      local function check()
+        for _ = 1, 2 do
+          close(la.linear(x, weight, bias, { method = method }), la.linear(x, weight, bias, { method = "plain" }))
+        end
+      end
+      check()
+      weight:mul_(2)
+      check()
+      weight:narrow(1, 5, 3):fill_(1)
+      check()
+      bias:add_(1)
+      check()
+      weight:copy_(la.randn(33, 40))
+      check()
+    end)
+  end
+end)
