@@ -50,6 +50,8 @@ typedef struct la_karg {
 
 /* What to run. Kernels live in cl/<program>.cl. `options` ("-DKH=3 -DKW=3") selects a specialised build of
  * the program; NULL is the plain one. Each distinct (program, options) pair is compiled once and kept on disk.
+ * `source` is for programs made at run time: their whole text, which is read when the program is built. `program` then
+ * is a name that no other text bears, such as one that holds a hash of it.
  *
  * local[0] == 0 lets the launcher choose: it takes a work-group along dimension 0 that suits the device and
  * ROUNDS global[0] UP to a multiple of it, so such a kernel must return when get_global_id(0) is past its
@@ -60,6 +62,7 @@ typedef struct la_launch {
     const char *program;
     const char *entry;
     const char *options;
+    const char *source;
     size_t global[3]; /* a 0 in [1] or [2] of a 1-D launch may be left out: unset ones count as 1 */
     size_t local[3];
     double flops, bytes;

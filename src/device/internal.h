@@ -92,8 +92,9 @@ int la__device_id(cl_device_id *out, int index, int *count);
 /* (Re)opens the queue, after all work is done; `times` asks for one that takes the times of its commands. */
 int la__queue_open(la_device *dev, bool times);
 
-/* The kernel `entry` of (program, options), built or loaded when first asked for. */
-int la__kernel_find(la_kernel **out, la_device *dev, const char *program, const char *options, const char *entry);
+/* The kernel `entry` of (program, options), built or loaded when first asked for: from `source` if that is not NULL. */
+int la__kernel_find(la_kernel **out, la_device *dev, const char *program, const char *options, const char *source,
+                    const char *entry);
 
 /* To be told after each launch: keeps the program's binary if that is due. */
 void la__kernel_launched(la_device *dev, la_kernel *k);

@@ -76,7 +76,7 @@ int la__launch(la_device *dev, const la_launch *what, const la_karg *args, int n
         return 0;
     if (dev->profiling != dev->queue_times)
         LA_TRY(la__queue_open(dev, dev->profiling));
-    LA_TRY(la__kernel_find(&k, dev, what->program, what->options, what->entry));
+    LA_TRY(la__kernel_find(&k, dev, what->program, what->options, what->source, what->entry));
     shape_of(global, local, dev, k, what);
     LA_TRY(set_arguments(k->kernel, what, args, nargs));
     const cl_int code = clEnqueueNDRangeKernel(dev->queue, k->kernel, 3, NULL, global, local, 0, NULL,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * program.c -- programs, built from the embedded sources or from the cache when first needed, and their kernels.
- * LUALIGN_CL_DIR names a folder from which the sources are read instead.
+ * LUALIGN_CL_DIR names a folder from which the sources are read instead. A launch may bring its program's text along.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,7 +96,8 @@ static bool build_from_cache(la_device *dev, la_program *p)
     return false;
 }
 
-static int build(la_device *dev, la_program *p, const char *entry)
+/* From `source`, or where that is NULL the embedded text of that name. */
+static int build(la_device *dev, la_program *p, const char *source, const char *entry)
 {
     int err = 0;
     cl_int code = CL_SUCCESS;
@@ -104,9 +105,9 @@ static int build(la_device *dev, la_program *p, const char *entry)
     size_t count = 0;
     char *own = NULL;
     const char *folder = getenv("LUALIGN_CL_DIR");
-    const char *text = embedded_source(p->name);
+    const char *text = source ? source : embedded_source(p->name);
 
-    if (folder && *folder) {
+    if (!source && folder && *folder) {
         LA_TRY(read_source(&own, folder, p->name));
         text = own;
     }
@@ -145,7 +146,8 @@ static void program_free(la_program *p)
 }
 
 /* The program, from memory or built. Walked only when a kernel is new. */
-static int find_program(la_program **out, la_device *dev, const char *name, const char *options, const char *entry)
+static int find_program(la_program **out, la_device *dev, const char *name, const char *options, const char *source,
+                        const char *entry)
 {
     int err = 0;
     la_program *p = dev->programs;
@@ -165,7 +167,7 @@ static int find_program(la_program **out, la_device *dev, const char *name, cons
         err = la_fail(LA_ENOMEM, "program '%s': out of host memory", name);
         goto done;
     }
-    LA_TRY(build(dev, p, entry));
+    LA_TRY(build(dev, p, source, entry));
     p->next = dev->programs;
     dev->programs = p;
     *out = p;
@@ -183,7 +185,8 @@ static void kernel_free(la_kernel *k)
     free(k);
 }
 
-static int make_kernel(la_kernel **out, la_device *dev, const char *name, const char *options, const char *entry)
+static int make_kernel(la_kernel **out, la_device *dev, const char *name, const char *options, const char *source,
+                       const char *entry)
 {
     int err = 0;
     cl_int code = CL_SUCCESS;
@@ -191,7 +194,7 @@ static int make_kernel(la_kernel **out, la_device *dev, const char *name, const 
 
     if (!k)
         return LA_ENOMEM;
-    LA_TRY(find_program(&k->owner, dev, name, options, entry));
+    LA_TRY(find_program(&k->owner, dev, name, options, source, entry));
     k->entry = strdup(entry);
     k->kernel = clCreateKernel(k->owner->program, entry, &code);
     if (!k->entry || code != CL_SUCCESS) {
@@ -210,7 +213,8 @@ done:
     return err;
 }
 
-int la__kernel_find(la_kernel **out, la_device *dev, const char *program, const char *options, const char *entry)
+int la__kernel_find(la_kernel **out, la_device *dev, const char *program, const char *options, const char *source,
+                    const char *entry)
 {
     if (!options)
         options = "";
@@ -225,7 +229,7 @@ int la__kernel_find(la_kernel **out, la_device *dev, const char *program, const 
             return 0;
         }
     la_kernel *k = NULL;
-    const int err = make_kernel(&k, dev, program, options, entry);
+    const int err = make_kernel(&k, dev, program, options, source, entry);
     if (err < 0)
         return err;
     k->hash = hash;

@@ -63,6 +63,35 @@ static void global_size_is_rounded_up(void **state)
     la_device_close(dev);
 }
 
+/* A program whose text comes with the launch: built once, its name serves afterwards, and an error says which it was.
+ */
+static void text_may_come_with_the_launch(void **state)
+{
+    static const char text[] = "kernel void square(global int *out, const int n)\n"
+                               "{ const int i = get_global_id(0); if (i < n) out[i] = i * i; }\n";
+    la_device *dev = open_with(NULL, NULL);
+    int data[5];
+    la_buffer *b;
+    (void)state;
+    OK(la__buffer_take(&b, dev, sizeof data));
+    la_launch what = { .program = "made-1", .entry = "square", .source = text, .global = { 5 } };
+    for (int round = 0; round < 2; round++) {
+        memset(data, 0, sizeof data);
+        OK(la__buffer_write(b, 0, sizeof data, data));
+        OK(la__launch(dev, &what, (la_karg[]){ LA_BUF(b), LA_INT(5) }, 2));
+        OK(la__buffer_read(b, 0, sizeof data, data));
+        assert_int_equal(data[4], 16);
+        what.source = round == 0 ? NULL : text;
+    }
+    what.program = "made-2";
+    what.source = broken;
+    what.entry = "broken";
+    assert_int_equal(la__launch(dev, &what, (la_karg[]){ LA_BUF(b) }, 1), LA_EDEVICE);
+    assert_non_null(strstr(la_error(), "program 'made-2', wanted for kernel 'broken'"));
+    la__buffer_give(b);
+    la_device_close(dev);
+}
+
 static void options_are_builds_of_their_own(void **state)
 {
     la_device *dev = open_with(NULL, NULL);
@@ -269,11 +298,11 @@ static void clblast_multiplies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(global_size_is_rounded_up),    cmocka_unit_test(options_are_builds_of_their_own),
-        cmocka_unit_test(local_size_given_or_required), cmocka_unit_test(arguments_of_every_kind),
-        cmocka_unit_test(failures_name_the_kernel),     cmocka_unit_test(profile_counts_calls),
-        cmocka_unit_test(constants_are_made_once),      cmocka_unit_test(random_state_advances),
-        cmocka_unit_test(clblast_multiplies),
+        cmocka_unit_test(global_size_is_rounded_up),     cmocka_unit_test(options_are_builds_of_their_own),
+        cmocka_unit_test(text_may_come_with_the_launch), cmocka_unit_test(local_size_given_or_required),
+        cmocka_unit_test(arguments_of_every_kind),       cmocka_unit_test(failures_name_the_kernel),
+        cmocka_unit_test(profile_counts_calls),          cmocka_unit_test(constants_are_made_once),
+        cmocka_unit_test(random_state_advances),         cmocka_unit_test(clblast_multiplies),
     };
     return cmocka_run_group_tests(tests, make_kernels, remove_folder);
 }
