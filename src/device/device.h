@@ -89,9 +89,9 @@ unsigned la__device_float_width(const la_device *dev);
 size_t la__device_max_group(const la_device *dev);
 size_t la__device_local_memory(const la_device *dev);
 
-/* Multiply-adds per second, times two, that a kernel of nothing else reaches: the best of several, a quarter of a
- * second in all. The yardstick of the benchmarks. */
-int la__device_peak(la_device *dev, double *flops);
+/* Multiply-adds per second, times two, that kernels of nothing else reach: the best of several, each run `repeats`
+ * times, which takes about 50 ms a time. The yardstick of the benchmarks. */
+int la__device_peak(la_device *dev, int repeats, double *flops);
 
 /* Takes `n` numbers from the device's Philox stream: returns the counter before, advances it by n. */
 uint64_t la__device_draw(la_device *dev, uint64_t n, uint64_t *seed);

@@ -13,7 +13,7 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-int la__device_peak(la_device *dev, double *flops)
+int la__device_peak(la_device *dev, int repeats, double *flops)
 {
     static const struct {
         const char *options;
@@ -26,7 +26,7 @@ int la__device_peak(la_device *dev, double *flops)
 
     *flops = 0;
     LA_TRY(la__buffer_take(&out, dev, items * 64));
-    for (int repeat = 0; repeat < 5; repeat++)
+    for (int repeat = 0; repeat < repeats; repeat++)
         for (int i = 0; i < LA_COUNT(kinds); i++) {
             LA_TRY(la_device_finish(dev));
             const double start = now(), work = (double)items * rounds * kinds[i].sums * 32;

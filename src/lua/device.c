@@ -256,11 +256,13 @@ static int device_seed_state(lua_State *L)
     return 2;
 }
 
-/* device.peak() -> floating-point operations per second that a probe kernel reaches */
+/* device.peak([repeats]) -> floating-point operations per second that a probe kernel reaches */
 static int device_peak(lua_State *L)
 {
     double flops;
-    la__lua_try(L, la__device_peak(la__lua_device(L), &flops));
+    const lua_Integer repeats = luaL_optinteger(L, 1, 5);
+    luaL_argcheck(L, repeats >= 1 && repeats <= 1000, 1, "repeats must be 1 to 1000");
+    la__lua_try(L, la__device_peak(la__lua_device(L), (int)repeats, &flops));
     lua_pushnumber(L, flops);
     return 1;
 }

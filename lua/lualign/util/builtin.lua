@@ -30,7 +30,7 @@ builtin.functions = {
   { "device.profile", "(on)", "times every kernel; device.profile_rows() gives the table" },
   { "device.profile_rows", "()", "list of { kernel, calls, seconds, bytes, flops }, slowest first" },
   { "device.profile_reset", "()", "forgets what was profiled" },
-  { "device.peak", "()", "floating-point operations per second that a probe kernel reaches" },
+  { "device.peak", "([repeats = 5])", "floating-point operations per second that a probe kernel reaches" },
   { "device.clock", "()", "seconds of real time since some fixed moment" },
   { "device.seed", "(seed[, counter])", "seeds the device's random numbers; la.seed(n) seeds Lua's too" },
   { "device.seed_state", "()", "seed and counter: the whole state of the device's random numbers" },
