@@ -7,6 +7,7 @@
 --   io.json_encode(value, { indent = true })         io.json_decode(text)
 --   io.read_csv(path, { required = { "image" } })
 --   io.load_safetensors(path) -> tensors, metadata, names         io.save_safetensors(path, tensors, metadata)
+--   io.load_pytorch(path) -> tensors, names, the rest           .pth, .pth.tar
 --   io.loader { threads = 2 }     pictures decoded ahead          io.canvas(width, height, colour)    drawing
 --
 -- What is written appears whole or not at all: it is made under a temporary name and then renamed.
@@ -293,6 +294,13 @@ function files.save_safetensors(path, tensors, metadata)
     texts[i] = metadata[key]
   end
   files.safetensors_save(path, names, values, keys, texts)
+end
+
+-- ---- PyTorch ----
+
+--- The tensors of a file that torch.save wrote; see lualign/io/pytorch.lua.
+function files.load_pytorch(path)
+  return require("lualign.io.pytorch").load(path)
 end
 
 return files

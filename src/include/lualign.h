@@ -249,6 +249,11 @@ LA_API bool la_safetensors_text(const la_safetensors *file, int i, const char **
 LA_API int la_safetensors_save(const char *path, int n, const char *const *names, la_tensor *const *tensors, int texts,
                                const char *const *keys, const char *const *values);
 
+/* A tensor of the elements from byte `offset` of a file on, little-endian and without gaps, of the type that
+ * safetensors calls "F32", "BF16", "I64", ...; conversions as above. For readers of other formats. */
+LA_API int la_elements_read(la_tensor **out, la_device *dev, const char *path, int64_t offset, const char *type,
+                            int ndim, const int64_t *dim);
+
 #ifdef __cplusplus
 }
 #endif

@@ -360,40 +360,17 @@ static bool too_large(const entry *e)
 
 int la_safetensors_read(la_tensor **out, la_safetensors *s, la_device *dev, int i)
 {
-    int err = 0;
-    void *raw = NULL, *data = NULL;
     *out = NULL;
     if (i < 0 || i >= s->count)
         return la_fail(LA_EARG, "%s: has %d tensors, asked for number %d", s->path, s->count, i + 1);
     const entry *e = &s->entry[i];
-    const la_stored_type *type = &la__stored_types[e->type];
-    const size_t n = (size_t)(e->end - e->begin);
     if (e->ndim > LA_MAX_DIMS)
         return la_fail(LA_EFORMAT, "%s: tensor '%s' has %d dimensions, at most %d are taken", s->path, e->name, e->ndim,
                        LA_MAX_DIMS);
     if (too_large(e))
         return la_fail(LA_EFORMAT, "%s: tensor '%s' is too large: at most 2^31 - 1 elements are taken", s->path,
                        e->name);
-    raw = la__calloc(n, 1);
-    data = la__calloc((size_t)e->numel, la_dtype_size(type->dtype));
-    if (!raw || !data) {
-        err = LA_ENOMEM;
-        goto done;
-    }
-    if (fseeko(s->file, (off_t)(s->start + e->begin), SEEK_SET) != 0 || fread(raw, 1, n, s->file) != n) {
-        err = la_fail(LA_EIO, "%s: tensor '%s' cannot be read: %s", s->path, e->name,
-                      ferror(s->file) ? strerror(errno) : "the file got shorter");
-        goto done;
-    }
-    const int64_t bad = la__stored_convert(data, raw, e->numel, e->type);
-    if (bad) {
-        err = la_fail(LA_EFORMAT, "%s: tensor '%s': element %lld of %s does not fit int32", s->path, e->name,
-                      (long long)bad, type->name);
-        goto done;
-    }
-    LA_TRY(la_tensor_from(out, dev, type->dtype, e->ndim, e->dim, data));
-done:
-    free(raw);
-    free(data);
-    return err;
+    char what[512];
+    snprintf(what, sizeof what, "%s: tensor '%s'", s->path, e->name);
+    return la__stored_read(out, dev, s->file, (int64_t)(s->start + e->begin), e->type, e->ndim, e->dim, what);
 }

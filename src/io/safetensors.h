@@ -7,6 +7,8 @@
 #ifndef LA_SAFETENSORS_H
 #define LA_SAFETENSORS_H
 
+#include <stdio.h>
+
 #include "lualign.h"
 
 /* The name in the header that holds the file's own texts. */
@@ -40,5 +42,9 @@ extern const la_stored_type la__stored_types[LA_S_COUNT];
 
 /* n elements of a file to elements of their la_dtype: 0, or the number, counted from 1, of one that does not fit. */
 int64_t la__stored_convert(void *out, const void *in, int64_t n, la_stored type);
+
+/* A tensor of the elements at `offset` of a file; `what` begins the messages. */
+int la__stored_read(la_tensor **out, la_device *dev, FILE *file, int64_t offset, la_stored type, int ndim,
+                    const int64_t *dim, const char *what);
 
 #endif

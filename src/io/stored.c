@@ -2,9 +2,13 @@
  *
  * stored.c -- the element types of files and how they become ours. Elements in a file need not be aligned.
  */
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "io/safetensors.h"
+#include "tensor/tensor.h"
+#include "util/util.h"
 
 const la_stored_type la__stored_types[LA_S_COUNT] = {
     [LA_S_F64] = { "F64", 8, LA_F32 },   [LA_S_F32] = { "F32", 4, LA_F32 }, [LA_S_F16] = { "F16", 2, LA_F32 },
@@ -98,4 +102,52 @@ int64_t la__stored_convert(void *out, const void *in, int64_t n, la_stored type)
         }
     }
     return 0;
+}
+
+int la__stored_read(la_tensor **out, la_device *dev, FILE *file, int64_t offset, la_stored type, int ndim,
+                    const int64_t *dim, const char *what)
+{
+    int err = 0;
+    int64_t n = 0;
+    void *raw = NULL, *data = NULL;
+    const la_stored_type *t = &la__stored_types[type];
+
+    LA_TRY(la__count(&n, ndim, dim));
+    raw = la__calloc((size_t)n, t->size);
+    data = la__calloc((size_t)n, la_dtype_size(t->dtype));
+    if (!raw || !data) {
+        err = LA_ENOMEM;
+        goto done;
+    }
+    if (fseeko(file, (off_t)offset, SEEK_SET) != 0 || fread(raw, t->size, (size_t)n, file) != (size_t)n) {
+        err = la_fail(LA_EIO, "%s cannot be read: %s", what, ferror(file) ? strerror(errno) : "the file is too short");
+        goto done;
+    }
+    const int64_t bad = la__stored_convert(data, raw, n, type);
+    if (bad) {
+        err = la_fail(LA_EFORMAT, "%s: element %lld of %s does not fit int32", what, (long long)bad, t->name);
+        goto done;
+    }
+    LA_TRY(la_tensor_from(out, dev, t->dtype, ndim, dim, data));
+done:
+    free(raw);
+    free(data);
+    return err;
+}
+
+int la_elements_read(la_tensor **out, la_device *dev, const char *path, int64_t offset, const char *type, int ndim,
+                     const int64_t *dim)
+{
+    int t = 0, err = 0;
+    *out = NULL;
+    while (t < LA_S_COUNT && strcmp(la__stored_types[t].name, type) != 0)
+        t++;
+    if (t == LA_S_COUNT)
+        return la_fail(LA_EARG, "%s: no element type is called '%s'", path, type);
+    FILE *file = fopen(path, "rb");
+    if (!file)
+        return la_fail(LA_EIO, "%s: %s", path, strerror(errno));
+    err = la__stored_read(out, dev, file, offset, (la_stored)t, ndim, dim, path);
+    fclose(file);
+    return err;
 }

@@ -84,10 +84,32 @@ static int safetensors_save(lua_State *L)
     return 0;
 }
 
+/* elements(path, offset, type, shape) -> tensor: the elements from a byte of a file on, "F32", "I64", ... */
+static int elements(lua_State *L)
+{
+    int64_t dim[LA_MAX_DIMS];
+    const char *path = luaL_checkstring(L, 1), *type = luaL_checkstring(L, 3);
+    const lua_Integer offset = luaL_checkinteger(L, 2);
+    luaL_checktype(L, 4, LUA_TTABLE);
+    const int ndim = (int)lua_rawlen(L, 4);
+    if (ndim > LA_MAX_DIMS)
+        return luaL_error(L, "elements: shape must have at most %d dimensions, got %d", LA_MAX_DIMS, ndim);
+    for (int d = 0; d < ndim; d++) {
+        lua_rawgeti(L, 4, d + 1);
+        dim[d] = luaL_checkinteger(L, -1);
+        lua_pop(L, 1);
+    }
+    la_device *dev = la__lua_device(L);
+    la_box *b = la__lua_new_box(L);
+    la__lua_try(L, la_elements_read(&b->t, dev, path, offset, type, ndim, dim));
+    return 1;
+}
+
 void la__lua_open_safetensors(lua_State *L)
 {
     static const luaL_Reg functions[] = { { "safetensors_load", safetensors_load },
                                           { "safetensors_save", safetensors_save },
+                                          { "elements", elements },
                                           { NULL, NULL } };
     luaL_setfuncs(L, functions, 0);
     luaL_newmetatable(L, FILE_TYPE);

@@ -10,6 +10,7 @@
 -- Reading executes nothing.
 
 local la <const> = require "lualign"
+local authors <const> = require "lualign.models.weakalign_names"
 local options <const> = require "lualign.util.options"
 local weights <const> = require "lualign.models.weights"
 
@@ -163,11 +164,10 @@ local function referred(path, metadata, count)
   return given
 end
 
---- The model of a file that save, or a training run, wrote; in evaluation mode.
-function checkpoint.load(path)
-  local dict <const>, metadata <const> = la.io.load_safetensors(path)
-  local config <const> = metadata and metadata.config and whole(la.io.json_decode(metadata.config))
-  if metadata and metadata.format ~= "lualign" or type(config) ~= "table" then
+-- The model of a file that save, or a training run, wrote.
+local function load_own(path, dict, metadata)
+  local config <const> = metadata.config and whole(la.io.json_decode(metadata.config))
+  if type(config) ~= "table" then
     error(string.format("load: '%s' holds no model of lualign: its metadata have no config", path), 0)
   elseif not BUILD[config.kind] then
     error(string.format("load: '%s' holds a model of an unknown kind, '%s'", path, tostring(config.kind)), 0)
@@ -192,7 +192,31 @@ function checkpoint.load(path)
       error(string.format("load: '%s': missing: %s", path, name), 0)
     end
   end
-  return model:eval()
+  return model
+end
+
+-- The model of one of the authors' checkpoints.
+local function load_authors(path, dict)
+  local model <const> = la.models.weakalign(authors.options_of(dict, "load: '" .. path .. "'"))
+  local ok <const>, message <const> = pcall(function()
+    model:load_state_dict(authors.from_authors(dict))
+  end)
+  if not ok then
+    error(string.format("load: '%s': %s", path, message), 0)
+  end
+  return model
+end
+
+--- The model of a file, in evaluation mode: one that save or a training run wrote, or a checkpoint of the authors, in
+-- torch.save's formats or as safetensors.
+function checkpoint.load(path)
+  local dict <const>, _, metadata <const> = weights.load(path)
+  if metadata.format == "lualign" or metadata.config then
+    return load_own(path, dict, metadata):eval()
+  elseif authors.is_authors(dict) then
+    return load_authors(path, dict):eval()
+  end
+  error(string.format("load: '%s' holds no model of lualign's or of the authors': no metadata, unknown names", path), 0)
 end
 
 return checkpoint

@@ -13,12 +13,13 @@ local models <const> = {}
 -- Which file makes what.
 local files <const> = {
   mobilenetv2 = "mobilenetv2", efficientnet_lite0 = "efficientnet_lite0", vgg16 = "vgg16", features = "features",
-  regressor = "regressor", weakalign = "weakalign",
+  regressor = "regressor", weakalign = "weakalign", join = "join",
 }
 local parts <const> = {
   resnet = { "resnet", "resnet" }, resnet101 = { "resnet", "resnet101" },
   find_weights = { "weights", "find" }, save = { "checkpoint", "save" }, load = { "checkpoint", "load" },
   from_pytorch = { "weights", "from_pytorch" }, from_authors = { "weakalign_names", "from_authors" },
+  to_pytorch = { "weights", "to_pytorch" }, to_authors = { "weakalign_names", "to_authors" },
 }
 
 return setmetatable(models, {

@@ -50,4 +50,59 @@ function names.from_authors(dict, opts)
   return out
 end
 
+-- The stage of a regressor by the number of its outputs.
+local STAGE <const> = { [6] = "affine", [8] = "homography", [9] = "homography", [18] = "tps" }
+
+--- Whether the names in a state are those of the authors' checkpoints.
+function names.is_authors(dict)
+  return dict["FeatureRegression.linear.bias"] ~= nil
+end
+
+--- What model the state of an authors' checkpoint belongs to: the options of la.models.weakalign, with random weights.
+-- where: how messages begin.
+function names.options_of(dict, where)
+  local o <const> = { stages = {}, identity = false }
+  for k, name in ipairs { "FeatureRegression", "FeatureRegression2" } do
+    local bias <const> = dict[name .. ".linear.bias"]
+    if bias then
+      o.stages[k] = STAGE[bias:numel()]
+      if not o.stages[k] then
+        error(string.format("%s: %s has %d outputs; 6 (affine), 8 or 9 (homography) and 18 (spline) are known", where,
+          name, bias:numel()), 0)
+      end
+    end
+  end
+  local resnet <const> = dict["FeatureExtraction.model.1.running_mean"] ~= nil
+  local vgg <const> = dict["FeatureExtraction.model.0.weight"] or dict["FeatureExtraction.vgg.0.weight"]
+  if not resnet and not vgg then
+    error(string.format("%s: has regressors, but no features of a ResNet-101 or VGG-16", where), 0)
+  end
+  o.backbone = resnet and "resnet101" or "vgg16"
+  o.weights = false
+  return o
+end
+
+local LAYERS <const> = {}
+for index, layer in pairs(RESNET) do
+  LAYERS[layer] = index
+end
+
+--- The way back: our model's state, name -> tensor, under the authors' names and in PyTorch's layouts.
+function names.to_authors(dict)
+  local out <const> = {}
+  for name, t in pairs(weights.to_pytorch(dict)) do
+    local layer <const>, rest <const> = name:match "^FeatureExtraction%.resnet101%.([^.]*)(%..*)$"
+    if layer then
+      name = "FeatureExtraction.model." .. LAYERS[layer] .. rest
+    else
+      name = name:gsub("^FeatureExtraction%.vgg16%.layers%.", "FeatureExtraction.model.")
+    end
+    if name:find "^FeatureExtraction%.[^m]" then
+      error(string.format("to_authors: '%s' is of a trunk that the authors' models do not have", name), 0)
+    end
+    out[name] = t
+  end
+  return out
+end
+
 return names

@@ -68,14 +68,31 @@ function weights.from_pytorch(dict)
   return out
 end
 
+--- Our layout to PyTorch's: weights of convolutions from (O, H, W, I) to (O, I, H, W). dict, result: name -> tensor.
+function weights.to_pytorch(dict)
+  local out <const> = {}
+  for name, t in pairs(dict) do
+    out[name] = t:dim() == 4 and t:permute({ 1, 4, 2, 3 }):contiguous() or t
+  end
+  return out
+end
+
+--- The tensors of a file as it has them: a safetensors file, or one of torch.save (lualign/io/pytorch.lua). Returns
+-- name -> tensor, the names in the file's order, and the metadata; metadata.format is "lualign" where layouts are ours.
+function weights.load(path)
+  if require("lualign.io.pytorch").is(path) then
+    local dict <const>, names <const> = la.io.load_pytorch(path)
+    return dict, names, { format = "torch.save" }
+  end
+  local dict <const>, metadata <const>, names <const> = la.io.load_safetensors(path)
+  return dict, names, metadata
+end
+
 --- The tensors of a file, name -> tensor, in our layout: files that do not say in their metadata that they are
 -- lualign's have PyTorch's.
 function weights.read(path)
-  local dict <const>, metadata <const> = la.io.load_safetensors(path)
-  if metadata and metadata.format == "lualign" then
-    return dict
-  end
-  return weights.from_pytorch(dict)
+  local dict <const>, _, metadata <const> = weights.load(path)
+  return metadata.format == "lualign" and dict or weights.from_pytorch(dict)
 end
 
 --- Fills a trunk with the weights that `given` names: a path or name, nil or true for the trunk's own file, false for

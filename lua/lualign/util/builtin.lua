@@ -42,6 +42,7 @@ builtin.functions = {
   { "io.image_save", "(path, picture[, options])", "as image.save" },
   { "io.loader", "({ threads = n, ahead = n })", "decodes pictures ahead: submit, next, batch, pending, close" },
   { "io.safetensors_load", "(path)", "tensors by name, texts by key, list of names; io.load_safetensors is the same" },
+  { "io.elements", "(path, offset, type, shape)", "a tensor of the elements from a byte of a file on: F32, I64, ..." },
   { "io.safetensors_save", "(path, names, tensors, keys, values)", "from lists; io.save_safetensors takes tables" },
   { "io.read_file", "(path)", "its bytes" },
   { "io.write_file", "(path, bytes)", "writes a file, whole or not at all" },
