@@ -3,38 +3,38 @@
 #include "common.clh"
 
 // The inner loops of the common cases have steps that the compiler can see.
-#define BINARY(NAME, T, EXPR)                                                                  \
-    kernel void NAME(global T *out, global const T *pa, global const T *pb, const pointwise w) \
-    {                                                                                          \
-        pointwise_part p;                                                                      \
-        if (!pointwise_begin(&p, &w, get_global_id(0)))                                        \
-            return;                                                                            \
-        out += p.out;                                                                          \
-        pa += p.at[0];                                                                         \
-        pb += p.at[1];                                                                         \
-        if (p.step[0] == 1 && p.step[1] == 1) {                                                \
-            for (int i = 0; i < p.count; i++) {                                                \
-                const T a = pa[i], b = pb[i];                                                  \
-                out[i] = EXPR;                                                                 \
-            }                                                                                  \
-        } else if (p.step[0] == 1 && p.step[1] == 0) {                                         \
-            const T b = pb[0];                                                                 \
-            for (int i = 0; i < p.count; i++) {                                                \
-                const T a = pa[i];                                                             \
-                out[i] = EXPR;                                                                 \
-            }                                                                                  \
-        } else if (p.step[0] == 0 && p.step[1] == 1) {                                         \
-            const T a = pa[0];                                                                 \
-            for (int i = 0; i < p.count; i++) {                                                \
-                const T b = pb[i];                                                             \
-                out[i] = EXPR;                                                                 \
-            }                                                                                  \
-        } else {                                                                               \
-            for (int i = 0; i < p.count; i++) {                                                \
-                const T a = pa[i * p.step[0]], b = pb[i * p.step[1]];                          \
-                out[i] = EXPR;                                                                 \
-            }                                                                                  \
-        }                                                                                      \
+#define BINARY(NAME, T, EXPR)                                                                        \
+    PICKED(NAME) void NAME(global T *out, global const T *pa, global const T *pb, const pointwise w) \
+    {                                                                                                \
+        pointwise_part p;                                                                            \
+        if (!pointwise_begin(&p, &w, get_global_id(0)))                                              \
+            return;                                                                                  \
+        out += p.out;                                                                                \
+        pa += p.at[0];                                                                               \
+        pb += p.at[1];                                                                               \
+        if (p.step[0] == 1 && p.step[1] == 1) {                                                      \
+            for (int i = 0; i < p.count; i++) {                                                      \
+                const T a = pa[i], b = pb[i];                                                        \
+                out[i] = EXPR;                                                                       \
+            }                                                                                        \
+        } else if (p.step[0] == 1 && p.step[1] == 0) {                                               \
+            const T b = pb[0];                                                                       \
+            for (int i = 0; i < p.count; i++) {                                                      \
+                const T a = pa[i];                                                                   \
+                out[i] = EXPR;                                                                       \
+            }                                                                                        \
+        } else if (p.step[0] == 0 && p.step[1] == 1) {                                               \
+            const T a = pa[0];                                                                       \
+            for (int i = 0; i < p.count; i++) {                                                      \
+                const T b = pb[i];                                                                   \
+                out[i] = EXPR;                                                                       \
+            }                                                                                        \
+        } else {                                                                                     \
+            for (int i = 0; i < p.count; i++) {                                                      \
+                const T a = pa[i * p.step[0]], b = pb[i * p.step[1]];                                \
+                out[i] = EXPR;                                                                       \
+            }                                                                                        \
+        }                                                                                            \
     }
 
 BINARY(add_fwd, float, a + b)
@@ -53,28 +53,29 @@ BINARY(maximum_fwd_int, int, max(a, b))
 BINARY(minimum_fwd_int, int, min(a, b))
 
 // Derivatives by a or b, times the incoming gradient g.
-#define SLOPE(NAME, EXPR)                                                                                       \
-    kernel void NAME(global float *out, global const float *pg, global const float *pa, global const float *pb, \
-                     const pointwise w)                                                                         \
-    {                                                                                                           \
-        pointwise_part p;                                                                                       \
-        if (!pointwise_begin(&p, &w, get_global_id(0)))                                                         \
-            return;                                                                                             \
-        out += p.out;                                                                                           \
-        pg += p.at[0];                                                                                          \
-        pa += p.at[1];                                                                                          \
-        pb += p.at[2];                                                                                          \
-        if (p.step[0] == 1 && p.step[1] == 1 && p.step[2] == 1) {                                               \
-            for (int i = 0; i < p.count; i++) {                                                                 \
-                const float g = pg[i], a = pa[i], b = pb[i];                                                    \
-                out[i] = EXPR;                                                                                  \
-            }                                                                                                   \
-        } else {                                                                                                \
-            for (int i = 0; i < p.count; i++) {                                                                 \
-                const float g = pg[i * p.step[0]], a = pa[i * p.step[1]], b = pb[i * p.step[2]];                \
-                out[i] = EXPR;                                                                                  \
-            }                                                                                                   \
-        }                                                                                                       \
+#define SLOPE(NAME, EXPR)                                                                                \
+    PICKED(NAME)                                                                                         \
+    void NAME(global float *out, global const float *pg, global const float *pa, global const float *pb, \
+              const pointwise w)                                                                         \
+    {                                                                                                    \
+        pointwise_part p;                                                                                \
+        if (!pointwise_begin(&p, &w, get_global_id(0)))                                                  \
+            return;                                                                                      \
+        out += p.out;                                                                                    \
+        pg += p.at[0];                                                                                   \
+        pa += p.at[1];                                                                                   \
+        pb += p.at[2];                                                                                   \
+        if (p.step[0] == 1 && p.step[1] == 1 && p.step[2] == 1) {                                        \
+            for (int i = 0; i < p.count; i++) {                                                          \
+                const float g = pg[i], a = pa[i], b = pb[i];                                             \
+                out[i] = EXPR;                                                                           \
+            }                                                                                            \
+        } else {                                                                                         \
+            for (int i = 0; i < p.count; i++) {                                                          \
+                const float g = pg[i * p.step[0]], a = pa[i * p.step[1]], b = pb[i * p.step[2]];         \
+                out[i] = EXPR;                                                                           \
+            }                                                                                            \
+        }                                                                                                \
     }
 
 SLOPE(div_bwd_b, -g *a / (b * b))

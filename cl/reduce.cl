@@ -7,73 +7,74 @@
 
 // out[outer, chunk, tile of `width` columns] = factor * reduction; m[outer, inner] is what some steps compare with. A
 // row of contiguous elements (inner == 1) goes by 16 partial results; so do 16 columns side by side.
-#define REDUCE(NAME, T, INIT, STEP, JOIN)                                                                 \
-    kernel void NAME(global T *out, global const T *in, global const T *m, const int items, const int n,  \
-                     const int inner, const int chunk, const int chunks, const int width, const T factor) \
-    {                                                                                                     \
-        const int id = get_global_id(0), tiles = (inner + width - 1) / width;                             \
-        if (id >= items)                                                                                  \
-            return;                                                                                       \
-        const int column = id % tiles * width, k = id / tiles % chunks, o = id / tiles / chunks;          \
-        const int first = k * chunk, count = min(chunk, n - first);                                       \
-        in += (o * n + first) * inner + column;                                                           \
-        m += o * inner + column;                                                                          \
-        out += (o * chunks + k) * inner + column;                                                         \
-        if (inner == 1) {                                                                                 \
-            const T m0 = m[0];                                                                            \
-            T r = INIT;                                                                                   \
-            int at = 0;                                                                                   \
-            if (count >= 16) {                                                                            \
-                T##16 a = INIT, b = INIT;                                                                 \
-                for (; at + 32 <= count; at += 32) {                                                      \
-                    a = STEP(T##16, a, vload16(0, in + at), m0);                                          \
-                    b = STEP(T##16, b, vload16(0, in + at + 16), m0);                                     \
-                }                                                                                         \
-                for (; at + 16 <= count; at += 16)                                                        \
-                    a = STEP(T##16, a, vload16(0, in + at), m0);                                          \
-                a = JOIN(a, b);                                                                           \
-                const T##8 c = JOIN(a.lo, a.hi);                                                          \
-                const T##4 d = JOIN(c.lo, c.hi);                                                          \
-                const T##2 e = JOIN(d.lo, d.hi);                                                          \
-                r = JOIN(e.x, e.y);                                                                       \
-            }                                                                                             \
-            for (; at < count; at++)                                                                      \
-                r = STEP(T, r, in[at], m0);                                                               \
-            out[0] = r * factor;                                                                          \
-        } else if (width == 16 && column + 16 <= inner) {                                                 \
-            const T##16 m0 = vload16(0, m);                                                               \
-            T##16 a = INIT, b = INIT, c = INIT, d = INIT;                                                 \
-            int at = 0;                                                                                   \
-            for (; at + 4 <= count; at += 4) {                                                            \
-                a = STEP(T##16, a, vload16(0, in + at * inner), m0);                                      \
-                b = STEP(T##16, b, vload16(0, in + (at + 1) * inner), m0);                                \
-                c = STEP(T##16, c, vload16(0, in + (at + 2) * inner), m0);                                \
-                d = STEP(T##16, d, vload16(0, in + (at + 3) * inner), m0);                                \
-            }                                                                                             \
-            for (; at < count; at++)                                                                      \
-                a = STEP(T##16, a, vload16(0, in + at * inner), m0);                                      \
-            a = JOIN(a, b);                                                                               \
-            c = JOIN(c, d);                                                                               \
-            a = JOIN(a, c);                                                                               \
-            vstore16(a *factor, 0, out);                                                                  \
-        } else {                                                                                          \
-            for (int i = 0; i < min(width, inner - column); i++) {                                        \
-                const T m0 = m[i];                                                                        \
-                T a = INIT, b = INIT, c = INIT, d = INIT;                                                 \
-                int at = 0;                                                                               \
-                for (; at + 4 <= count; at += 4) {                                                        \
-                    a = STEP(T, a, in[at * inner + i], m0);                                               \
-                    b = STEP(T, b, in[(at + 1) * inner + i], m0);                                         \
-                    c = STEP(T, c, in[(at + 2) * inner + i], m0);                                         \
-                    d = STEP(T, d, in[(at + 3) * inner + i], m0);                                         \
-                }                                                                                         \
-                for (; at < count; at++)                                                                  \
-                    a = STEP(T, a, in[at * inner + i], m0);                                               \
-                a = JOIN(a, b);                                                                           \
-                c = JOIN(c, d);                                                                           \
-                out[i] = JOIN(a, c) * factor;                                                             \
-            }                                                                                             \
-        }                                                                                                 \
+#define REDUCE(NAME, T, INIT, STEP, JOIN)                                                                          \
+    PICKED(NAME)                                                                                                   \
+    void NAME(global T *out, global const T *in, global const T *m, const int items, const int n, const int inner, \
+              const int chunk, const int chunks, const int width, const T factor)                                  \
+    {                                                                                                              \
+        const int id = get_global_id(0), tiles = (inner + width - 1) / width;                                      \
+        if (id >= items)                                                                                           \
+            return;                                                                                                \
+        const int column = id % tiles * width, k = id / tiles % chunks, o = id / tiles / chunks;                   \
+        const int first = k * chunk, count = min(chunk, n - first);                                                \
+        in += (o * n + first) * inner + column;                                                                    \
+        m += o * inner + column;                                                                                   \
+        out += (o * chunks + k) * inner + column;                                                                  \
+        if (inner == 1) {                                                                                          \
+            const T m0 = m[0];                                                                                     \
+            T r = INIT;                                                                                            \
+            int at = 0;                                                                                            \
+            if (count >= 16) {                                                                                     \
+                T##16 a = INIT, b = INIT;                                                                          \
+                for (; at + 32 <= count; at += 32) {                                                               \
+                    a = STEP(T##16, a, vload16(0, in + at), m0);                                                   \
+                    b = STEP(T##16, b, vload16(0, in + at + 16), m0);                                              \
+                }                                                                                                  \
+                for (; at + 16 <= count; at += 16)                                                                 \
+                    a = STEP(T##16, a, vload16(0, in + at), m0);                                                   \
+                a = JOIN(a, b);                                                                                    \
+                const T##8 c = JOIN(a.lo, a.hi);                                                                   \
+                const T##4 d = JOIN(c.lo, c.hi);                                                                   \
+                const T##2 e = JOIN(d.lo, d.hi);                                                                   \
+                r = JOIN(e.x, e.y);                                                                                \
+            }                                                                                                      \
+            for (; at < count; at++)                                                                               \
+                r = STEP(T, r, in[at], m0);                                                                        \
+            out[0] = r * factor;                                                                                   \
+        } else if (width == 16 && column + 16 <= inner) {                                                          \
+            const T##16 m0 = vload16(0, m);                                                                        \
+            T##16 a = INIT, b = INIT, c = INIT, d = INIT;                                                          \
+            int at = 0;                                                                                            \
+            for (; at + 4 <= count; at += 4) {                                                                     \
+                a = STEP(T##16, a, vload16(0, in + at * inner), m0);                                               \
+                b = STEP(T##16, b, vload16(0, in + (at + 1) * inner), m0);                                         \
+                c = STEP(T##16, c, vload16(0, in + (at + 2) * inner), m0);                                         \
+                d = STEP(T##16, d, vload16(0, in + (at + 3) * inner), m0);                                         \
+            }                                                                                                      \
+            for (; at < count; at++)                                                                               \
+                a = STEP(T##16, a, vload16(0, in + at * inner), m0);                                               \
+            a = JOIN(a, b);                                                                                        \
+            c = JOIN(c, d);                                                                                        \
+            a = JOIN(a, c);                                                                                        \
+            vstore16(a *factor, 0, out);                                                                           \
+        } else {                                                                                                   \
+            for (int i = 0; i < min(width, inner - column); i++) {                                                 \
+                const T m0 = m[i];                                                                                 \
+                T a = INIT, b = INIT, c = INIT, d = INIT;                                                          \
+                int at = 0;                                                                                        \
+                for (; at + 4 <= count; at += 4) {                                                                 \
+                    a = STEP(T, a, in[at * inner + i], m0);                                                        \
+                    b = STEP(T, b, in[(at + 1) * inner + i], m0);                                                  \
+                    c = STEP(T, c, in[(at + 2) * inner + i], m0);                                                  \
+                    d = STEP(T, d, in[(at + 3) * inner + i], m0);                                                  \
+                }                                                                                                  \
+                for (; at < count; at++)                                                                           \
+                    a = STEP(T, a, in[at * inner + i], m0);                                                        \
+                a = JOIN(a, b);                                                                                    \
+                c = JOIN(c, d);                                                                                    \
+                out[i] = JOIN(a, c) * factor;                                                                      \
+            }                                                                                                      \
+        }                                                                                                          \
     }
 
 // V is the type of the moment: the element's or a vector of it.
@@ -112,52 +113,54 @@ REDUCE(reduce_max_int, int, INT_MIN, STEP_MAX, max)
 REDUCE(reduce_min_int, int, INT_MAX, STEP_MIN, min)
 
 // out[outer, chunk, inner] = 1-based place of the first element that is m (or NaN), INT_MAX if the chunk has none
-#define PLACE(NAME, T, FOUND)                                                                              \
-    kernel void NAME(global int *out, global const T *in, global const T *m, const int items, const int n, \
-                     const int inner, const int chunk, const int chunks)                                   \
-    {                                                                                                      \
-        const int id = get_global_id(0);                                                                   \
-        if (id >= items)                                                                                   \
-            return;                                                                                        \
-        const int i = id % inner, k = id / inner % chunks, o = id / inner / chunks;                        \
-        const int last = min(k * chunk + chunk, n);                                                        \
-        const T m0 = m[o * inner + i];                                                                     \
-        int at = k * chunk;                                                                                \
-        for (; at < last; at++) {                                                                          \
-            const T x = in[(o * n + at) * inner + i];                                                      \
-            if (FOUND)                                                                                     \
-                break;                                                                                     \
-        }                                                                                                  \
-        out[id] = at < last ? at + 1 : INT_MAX;                                                            \
+#define PLACE(NAME, T, FOUND)                                                                                        \
+    PICKED(NAME)                                                                                                     \
+    void NAME(global int *out, global const T *in, global const T *m, const int items, const int n, const int inner, \
+              const int chunk, const int chunks)                                                                     \
+    {                                                                                                                \
+        const int id = get_global_id(0);                                                                             \
+        if (id >= items)                                                                                             \
+            return;                                                                                                  \
+        const int i = id % inner, k = id / inner % chunks, o = id / inner / chunks;                                  \
+        const int last = min(k * chunk + chunk, n);                                                                  \
+        const T m0 = m[o * inner + i];                                                                               \
+        int at = k * chunk;                                                                                          \
+        for (; at < last; at++) {                                                                                    \
+            const T x = in[(o * n + at) * inner + i];                                                                \
+            if (FOUND)                                                                                               \
+                break;                                                                                               \
+        }                                                                                                            \
+        out[id] = at < last ? at + 1 : INT_MAX;                                                                      \
     }
 
 PLACE(reduce_place, float, x == m0 || x != x)
 PLACE(reduce_place_int, int, x == m0)
 
 // Gradients: g and r, the result (for var: the mean), are broadcast to x.
-#define SLOPE(NAME, EXPR)                                                                                       \
-    kernel void NAME(global float *out, global const float *px, global const float *pr, global const float *pg, \
-                     const pointwise w)                                                                         \
-    {                                                                                                           \
-        pointwise_part p;                                                                                       \
-        if (!pointwise_begin(&p, &w, get_global_id(0)))                                                         \
-            return;                                                                                             \
-        out += p.out;                                                                                           \
-        px += p.at[0];                                                                                          \
-        pr += p.at[1];                                                                                          \
-        pg += p.at[2];                                                                                          \
-        if (p.step[0] == 1 && p.step[1] == 0 && p.step[2] == 0) {                                               \
-            const float r = pr[0], g = pg[0];                                                                   \
-            for (int i = 0; i < p.count; i++) {                                                                 \
-                const float x = px[i];                                                                          \
-                out[i] = EXPR;                                                                                  \
-            }                                                                                                   \
-        } else {                                                                                                \
-            for (int i = 0; i < p.count; i++) {                                                                 \
-                const float x = px[i * p.step[0]], r = pr[i * p.step[1]], g = pg[i * p.step[2]];                \
-                out[i] = EXPR;                                                                                  \
-            }                                                                                                   \
-        }                                                                                                       \
+#define SLOPE(NAME, EXPR)                                                                                \
+    PICKED(NAME)                                                                                         \
+    void NAME(global float *out, global const float *px, global const float *pr, global const float *pg, \
+              const pointwise w)                                                                         \
+    {                                                                                                    \
+        pointwise_part p;                                                                                \
+        if (!pointwise_begin(&p, &w, get_global_id(0)))                                                  \
+            return;                                                                                      \
+        out += p.out;                                                                                    \
+        px += p.at[0];                                                                                   \
+        pr += p.at[1];                                                                                   \
+        pg += p.at[2];                                                                                   \
+        if (p.step[0] == 1 && p.step[1] == 0 && p.step[2] == 0) {                                        \
+            const float r = pr[0], g = pg[0];                                                            \
+            for (int i = 0; i < p.count; i++) {                                                          \
+                const float x = px[i];                                                                   \
+                out[i] = EXPR;                                                                           \
+            }                                                                                            \
+        } else {                                                                                         \
+            for (int i = 0; i < p.count; i++) {                                                          \
+                const float x = px[i * p.step[0]], r = pr[i * p.step[1]], g = pg[i * p.step[2]];         \
+                out[i] = EXPR;                                                                           \
+            }                                                                                            \
+        }                                                                                                \
     }
 
 SLOPE(deviation_bwd, g *(x - r))

@@ -2,50 +2,51 @@
 // unary.cl -- y = f(x) element by element, and gx = g * f'(x), from x and y. p and q are f's own numbers.
 #include "common.clh"
 
-#define FORWARD(NAME, T, EXPR)                                                                   \
-    kernel void NAME(global T *out, global const T *in, const pointwise w, const T p, const T q) \
-    {                                                                                            \
-        pointwise_part part;                                                                     \
-        if (!pointwise_begin(&part, &w, get_global_id(0)))                                       \
-            return;                                                                              \
-        out += part.out;                                                                         \
-        in += part.at[0];                                                                        \
-        if (part.step[0] == 1) {                                                                 \
-            for (int i = 0; i < part.count; i++) {                                               \
-                const T x = in[i];                                                               \
-                out[i] = EXPR;                                                                   \
-            }                                                                                    \
-        } else {                                                                                 \
-            for (int i = 0; i < part.count; i++) {                                               \
-                const T x = in[i * part.step[0]];                                                \
-                out[i] = EXPR;                                                                   \
-            }                                                                                    \
-        }                                                                                        \
+#define FORWARD(NAME, T, EXPR)                                                                         \
+    PICKED(NAME) void NAME(global T *out, global const T *in, const pointwise w, const T p, const T q) \
+    {                                                                                                  \
+        pointwise_part part;                                                                           \
+        if (!pointwise_begin(&part, &w, get_global_id(0)))                                             \
+            return;                                                                                    \
+        out += part.out;                                                                               \
+        in += part.at[0];                                                                              \
+        if (part.step[0] == 1) {                                                                       \
+            for (int i = 0; i < part.count; i++) {                                                     \
+                const T x = in[i];                                                                     \
+                out[i] = EXPR;                                                                         \
+            }                                                                                          \
+        } else {                                                                                       \
+            for (int i = 0; i < part.count; i++) {                                                     \
+                const T x = in[i * part.step[0]];                                                      \
+                out[i] = EXPR;                                                                         \
+            }                                                                                          \
+        }                                                                                              \
     }
 
-#define UNARY(NAME, EXPR, SLOPE)                                                                                      \
-    FORWARD(NAME##_fwd, float, EXPR)                                                                                  \
-    kernel void NAME##_bwd(global float *out, global const float *pg, global const float *px, global const float *py, \
-                           const pointwise w, const float p, const float q)                                           \
-    {                                                                                                                 \
-        pointwise_part part;                                                                                          \
-        if (!pointwise_begin(&part, &w, get_global_id(0)))                                                            \
-            return;                                                                                                   \
-        out += part.out;                                                                                              \
-        pg += part.at[0];                                                                                             \
-        px += part.at[1];                                                                                             \
-        py += part.at[2];                                                                                             \
-        if (part.step[0] == 1 && part.step[1] == 1 && part.step[2] == 1) {                                            \
-            for (int i = 0; i < part.count; i++) {                                                                    \
-                const float g = pg[i], x = px[i], y = py[i];                                                          \
-                out[i] = SLOPE;                                                                                       \
-            }                                                                                                         \
-        } else {                                                                                                      \
-            for (int i = 0; i < part.count; i++) {                                                                    \
-                const float g = pg[i * part.step[0]], x = px[i * part.step[1]], y = py[i * part.step[2]];             \
-                out[i] = SLOPE;                                                                                       \
-            }                                                                                                         \
-        }                                                                                                             \
+#define UNARY(NAME, EXPR, SLOPE)                                                                               \
+    FORWARD(NAME##_fwd, float, EXPR)                                                                           \
+    PICKED(NAME##_bwd)                                                                                         \
+    void NAME##_bwd(global float *out, global const float *pg, global const float *px, global const float *py, \
+                    const pointwise w, const float p, const float q)                                           \
+    {                                                                                                          \
+        pointwise_part part;                                                                                   \
+        if (!pointwise_begin(&part, &w, get_global_id(0)))                                                     \
+            return;                                                                                            \
+        out += part.out;                                                                                       \
+        pg += part.at[0];                                                                                      \
+        px += part.at[1];                                                                                      \
+        py += part.at[2];                                                                                      \
+        if (part.step[0] == 1 && part.step[1] == 1 && part.step[2] == 1) {                                     \
+            for (int i = 0; i < part.count; i++) {                                                             \
+                const float g = pg[i], x = px[i], y = py[i];                                                   \
+                out[i] = SLOPE;                                                                                \
+            }                                                                                                  \
+        } else {                                                                                               \
+            for (int i = 0; i < part.count; i++) {                                                             \
+                const float g = pg[i * part.step[0]], x = px[i * part.step[1]], y = py[i * part.step[2]];      \
+                out[i] = SLOPE;                                                                                \
+            }                                                                                                  \
+        }                                                                                                      \
     }
 
 UNARY(neg, -x, -g)

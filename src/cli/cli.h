@@ -5,6 +5,7 @@
  *   main.c       options, and what is run
  *   paths.c      where the Lua files and the packaged scripts are; which script a command names
  *   interrupt.c  Ctrl-C
+ *   building.c   progress of compiling kernels
  *   trace.c      error messages with only the user's frames
  *   terminal.c   reading a line, with readline if it is there
  *   program.c    the module lualign.program: all of this for lualign.repl and lualign.cli
@@ -21,6 +22,7 @@ enum { LA_CLI_PATH = 4096 };
 /* ---- paths ---- */
 
 typedef struct la_cli_paths {
+    char program[LA_CLI_PATH]; /* the running one */
     char lua[LA_CLI_PATH];     /* holds lualign/init.lua */
     char scripts[LA_CLI_PATH]; /* holds align.lua, ... */
     char modules[LA_CLI_PATH]; /* holds lualign/core.so */
@@ -35,6 +37,12 @@ int la__cli_find_script(char *out, size_t size, bool *packaged, const char *name
 
 /* Names of the packaged scripts, sorted; at most `most`. They stay valid until the next call. */
 int la__cli_commands(const char **names, int most);
+
+/* ---- compiling kernels ---- */
+
+/* A listener of la_device_on_build that shows progress. */
+struct la_build;
+void la__cli_show_build(void *payload, const struct la_build *b);
 
 /* ---- what has to wait until a device is opened ---- */
 

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
+#include "device/device.h"
+#include "lua/lua_util.h"
 #include "util/util.h"
 
 enum { FAILED = 1, INTERRUPTED = 130 };
@@ -177,6 +179,7 @@ static int announce(lua_State *L)
     lua_getfield(L, 1, "units");
     fprintf(stderr, "device: %s (%s, %s, %d units)\n", lua_tostring(L, 2), lua_tostring(L, 3), lua_tostring(L, 4),
             (int)lua_tointeger(L, 5));
+    la__lua_show_builds(L, la__cli_show_build);
     if (asked.profile)
         la__cli_profile(L);
     if (asked.has_seed)
@@ -393,6 +396,9 @@ static int protected_main(lua_State *L)
 int main(int argc, char **argv)
 {
     int status = FAILED;
+    if (argc == 2 && strcmp(argv[1], "--serve-builds") == 0)
+        la__builder_serve();
+    setenv("LUALIGN_BUILDER", la__cli_paths()->program, 0);
     if (read_options(&asked, argc, argv) < 0) {
         fprintf(stderr, "lualign: %s\n", la_error());
         return FAILED;

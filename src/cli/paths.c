@@ -22,8 +22,8 @@
 
 enum { MAX_COMMANDS = 64 };
 
-/* The folder of the running program into `out`, links resolved; "" if it cannot be found out. */
-static void program_folder(char *out, size_t size)
+/* The running program into `out`, links resolved; "" if it cannot be found out. */
+static void program_path(char *out, size_t size)
 {
     char path[LA_CLI_PATH] = "", *real = NULL;
 #ifdef __APPLE__
@@ -36,6 +36,11 @@ static void program_folder(char *out, size_t size)
 #endif
     snprintf(out, size, "%s", real ? real : path);
     free(real);
+}
+
+static void program_folder(char *out, size_t size)
+{
+    program_path(out, size);
     char *slash = strrchr(out, '/');
     if (slash)
         *slash = '\0';
@@ -58,6 +63,7 @@ static bool readable(const char *path)
 static void find(la_cli_paths *p)
 {
     char folder[LA_CLI_PATH - 64], probe[LA_CLI_PATH];
+    program_path(p->program, sizeof p->program);
     program_folder(folder, sizeof folder);
     if (same_folder(folder, LUALIGN_BINARY_DIR)) { /* in place, beside the build */
         snprintf(p->lua, sizeof p->lua, "%s/lua", LUALIGN_SOURCE_DIR);

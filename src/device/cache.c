@@ -67,24 +67,46 @@ bad:
     return NULL;
 }
 
-void la__cache_save(cl_program program, const char *name, uint64_t key)
+void *la__cache_binary(cl_program program, size_t *length)
 {
-    size_t length = 0;
-    char path[1024];
-    cache_header h = { .magic = MAGIC, .key = key };
+    *length = 0;
+    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof *length, length, NULL) != CL_SUCCESS || *length == 0)
+        return NULL;
+    unsigned char *binary = malloc(*length);
+    if (binary && clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) != CL_SUCCESS) {
+        free(binary);
+        binary = NULL;
+    }
+    return binary;
+}
 
-    if (clGetProgramInfo(program, CL_PROGRAM_BINARY_SIZES, sizeof length, &length, NULL) != CL_SUCCESS || length == 0)
-        return;
+void la__cache_save(const void *binary, size_t length, const char *name, uint64_t key)
+{
+    char path[1024];
+    cache_header h = { .magic = MAGIC, .key = key, .length = length, .checksum = XXH64(binary, length, 0) };
     char *file = malloc(sizeof h + length);
-    if (!file)
-        return;
-    unsigned char *binary = (unsigned char *)file + sizeof h;
-    if (clGetProgramInfo(program, CL_PROGRAM_BINARIES, sizeof binary, &binary, NULL) == CL_SUCCESS &&
-        entry_path(path, sizeof path, name, key) == 0) {
-        h.length = length;
-        h.checksum = XXH64(binary, length, 0);
+    if (file && entry_path(path, sizeof path, name, key) == 0) {
         memcpy(file, &h, sizeof h);
+        memcpy(file + sizeof h, binary, length);
         la__write_file(path, file, sizeof h + length);
+        la__cache_trim();
     }
     free(file);
+}
+
+/* ---- verdicts of probes: an entry of one byte ---- */
+
+int la__cache_verdict(const char *name, uint64_t key)
+{
+    size_t length = 0;
+    char *verdict = la__cache_load(&length, name, key);
+    const int result = verdict && length == 1 ? verdict[0] : 0;
+    free(verdict);
+    return result;
+}
+
+void la__cache_keep_verdict(int verdict, const char *name, uint64_t key)
+{
+    const char byte = (char)verdict;
+    la__cache_save(&byte, 1, name, key);
 }

@@ -35,6 +35,7 @@ int la__clblast_gemm(la_device *dev, bool ta, bool tb, size_t m, size_t n, size_
         LA_TRY(la_device_finish(dev));
         start = now();
     }
+    LA_TRY(la__settle_and_report(dev));
     dev->used_clblast = true;
     const CLBlastStatusCode code = CLBlastSgemm(CLBlastLayoutRowMajor, ta ? CLBlastTransposeYes : CLBlastTransposeNo,
                                                 tb ? CLBlastTransposeYes : CLBlastTransposeNo, m, n, k, 1.0f, a->mem,

@@ -70,6 +70,43 @@ typedef struct la_launch {
 
 int la__launch(la_device *dev, const la_launch *what, const la_karg *args, int nargs);
 
+/* Where another process builds programs (see builder.h), la__launch does not wait for it: a program that does not build
+ * is then the failure of a later call. This waits until all that was launched is queued, and returns the code of such
+ * a failure without reporting it: for those who would mistake it for a failure of what they do next. */
+int la__device_settle(la_device *dev);
+
+/* Says that the program will be needed: another process may begin to build it. Not for families (see cl/README.md). */
+void la__program_want(la_device *dev, const char *program, const char *options);
+
+/* One argument of a probe's launch: a buffer that begins with these bytes, or just the bytes. */
+typedef struct la_probe_arg {
+    const void *data;
+    size_t bytes;
+    bool buffer;
+} la_probe_arg;
+
+#define LA_PROBE_BUF(array) ((la_probe_arg){ (array), sizeof(array), true })
+#define LA_PROBE_VALUE(value) ((la_probe_arg){ &(value), sizeof(value), false })
+
+/* Whether a program that may bring down the compiler, or the process that runs it (inline assembly, extensions), works
+ * on the device: it is built, and `what` launched once, in a process of its own, with these arguments (at most 24). The
+ * first is the output, a buffer of floats: afterwards it must be |got - expected| <= tolerance * max |expected|
+ * everywhere. Where no other process can be had (see builder.h), nothing is tried and it does not work. The verdict is
+ * kept, on disk too, for this device, driver, library version, program text, options and arguments: it costs once.
+ *
+ *     const int n = 5;
+ *     static const float zero[16], a[64] = {...}, b[64] = {...}, right[16] = {...};
+ *     LA_TRY(la__program_probe(&works, dev,
+ *                              &(la_launch){ .program = "x_bf16", .entry = "x_try", .global = { 16 } },
+ *                              (la_probe_arg[]){ LA_PROBE_BUF(zero), LA_PROBE_BUF(a), LA_PROBE_BUF(b),
+ * LA_PROBE_VALUE(n) }, 4, right, 1e-5f));
+ */
+int la__program_probe(bool *works, la_device *dev, const la_launch *what, const la_probe_arg *args, int nargs,
+                      const float *expected, float tolerance);
+
+/* For the program's main: answers the requests of the process that started this one; does not return. */
+void la__builder_serve(void);
+
 /* A note kept with a program of the device for as long as it is open: 0 until judged. Judging a program that was never
  * launched or did not build is remembered too. */
 int la__program_verdict(const la_device *dev, const char *program, const char *options);

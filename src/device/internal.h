@@ -24,11 +24,13 @@ struct la_buffer {
     la_buffer *next; /* in the free list */
 };
 
-/* A built (name, options) pair. */
+/* A (name, options) pair, built or on its way; of a family of kernels (see source.c), one kernel of it. */
 typedef struct la_program {
     struct la_program *next;
-    char *name, *options;
-    cl_program program;
+    char *name, *options, *only;
+    char *text;          /* until it is built */
+    cl_program program;  /* NULL while it is not there */
+    struct la_job *job;  /* which builds it elsewhere, or NULL */
     uint64_t key;        /* of its cache entry */
     bool saved;          /* an entry is on disk, or was tried */
     unsigned have, made; /* kernels in it, kernels created from it */
@@ -40,7 +42,7 @@ typedef struct la_kernel {
     uint64_t hash;          /* of program, options, entry */
     la_program *owner;
     char *entry;
-    cl_kernel kernel;
+    cl_kernel kernel; /* NULL while the program is not there */
     size_t max_group;
     size_t fixed[3]; /* reqd_work_group_size, or zeros */
 } la_kernel;
@@ -71,6 +73,18 @@ struct la_device {
     la_kernel *kernels[LA_KERNEL_BUCKETS];
     bool used_clblast;
 
+    /* programs being built (builder.c), launches that wait for them (pending.c), who listens (progress.c) */
+    struct la_builder *builder;
+    struct la_pending *pending, *last_pending;
+    int failure; /* of a pending launch, to be reported: code and text */
+    char *failure_text;
+    struct {
+        la_build_fn fn;
+        void *payload;
+        int done, total;
+        double began, ended;
+    } build;
+
     /* profile */
     bool profiling;
     la_profile_row *rows; /* the names are owned */
@@ -92,9 +106,20 @@ int la__device_id(cl_device_id *out, int index, int *count);
 /* (Re)opens the queue, after all work is done; `times` asks for one that takes the times of its commands. */
 int la__queue_open(la_device *dev, bool times);
 
-/* The kernel `entry` of (program, options), built or loaded when first asked for: from `source` if that is not NULL. */
+/* The text of a program, malloc'ed: `own` if that is not NULL. A family's is cut to the kernel `entry`. */
+int la__source(char **out, bool *family, const char *name, const char *own, const char *entry);
+
+/* Builds a program here, keeps its binary in the cache and returns that, malloc'ed; NULL if the driver gives none. */
+int la__program_binary(void **binary, size_t *length, la_device *dev, const char *name, const char *options,
+                       const char *text, const char *entry);
+
+/* The kernel `entry` of (program, options), started to be built or loaded when first asked for: from `source` if that
+ * is not NULL. */
 int la__kernel_find(la_kernel **out, la_device *dev, const char *program, const char *options, const char *source,
                     const char *entry);
+
+/* Whether the kernel's program is there; with `wait`, it is afterwards. */
+int la__kernel_ready(bool *ready, la_device *dev, la_kernel *k, bool wait);
 
 /* To be told after each launch: keeps the program's binary if that is due. */
 void la__kernel_launched(la_device *dev, la_kernel *k);
@@ -106,8 +131,45 @@ uint64_t la__cache_key(const la_device *dev, const char *source, const char *opt
 /* The binary of a cache entry, malloc'ed, or NULL: a miss or a broken entry is no error. */
 void *la__cache_load(size_t *length, const char *name, uint64_t key);
 
+/* The device's binary of a program, malloc'ed, or NULL. */
+void *la__cache_binary(cl_program program, size_t *length);
+
 /* Writes an entry; a cache that cannot be written is only slower. */
-void la__cache_save(cl_program program, const char *name, uint64_t key);
+void la__cache_save(const void *binary, size_t length, const char *name, uint64_t key);
+
+/* Deletes the entries used longest ago while all together are larger than LUALIGN_CACHE_LIMIT (MiB, 256). */
+void la__cache_trim(void);
+
+/* A number from 1 to 127 kept under that name and key; 0: none is. */
+int la__cache_verdict(const char *name, uint64_t key);
+void la__cache_keep_verdict(int verdict, const char *name, uint64_t key);
+
+/* Queues a kernel whose program is there. Of `what` it needs the sizes and the figures for the profile. */
+int la__enqueue(la_device *dev, la_kernel *k, const la_launch *what, const la_karg *args, int nargs);
+
+/* Puts a launch, or a write, behind those that wait for their programs. */
+int la__pending_launch(la_device *dev, la_kernel *k, const la_launch *what, const la_karg *args, int nargs);
+int la__pending_write(la_buffer *to, size_t offset, size_t bytes, const void *data);
+
+/* Queues what waits and can go; with `wait`, everything. The code of a failure that is still to be reported, or 0. */
+int la__settle(la_device *dev, bool wait);
+
+/* Fails with the failure of an earlier launch, if there was one, once. */
+int la__report_failure(la_device *dev);
+
+/* Both, waiting. */
+int la__settle_and_report(la_device *dev);
+void la__pending_free(la_device *dev);
+
+/* A blocking write past everything that waits. */
+int la__write_now(la_buffer *b, size_t offset, size_t bytes, const void *src);
+
+/* For progress.c: a build was begun; is waited for. */
+void la__build_begun(la_device *dev);
+void la__build_waiting(la_device *dev);
+
+/* Seconds of real time since some fixed moment. */
+double la__now(void);
 
 /* Frees the profile's rows. */
 void la__profile_free(la_device *dev);

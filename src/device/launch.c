@@ -37,20 +37,20 @@ static void shape_of(size_t *global, size_t *local, const la_device *dev, const 
     }
 }
 
-static int set_arguments(cl_kernel kernel, const la_launch *what, const la_karg *args, int nargs)
+static int set_arguments(const la_kernel *k, const la_karg *args, int nargs)
 {
     for (int i = 0; i < nargs; i++) {
         const la_karg *a = &args[i];
-        const cl_int code = a->buffer ? clSetKernelArg(kernel, (cl_uint)i, sizeof a->buffer->mem, &a->buffer->mem)
-                                      : clSetKernelArg(kernel, (cl_uint)i, a->size, a->data ? a->data : &a->v);
+        const cl_int code = a->buffer ? clSetKernelArg(k->kernel, (cl_uint)i, sizeof a->buffer->mem, &a->buffer->mem)
+                                      : clSetKernelArg(k->kernel, (cl_uint)i, a->size, a->data ? a->data : &a->v);
         if (code != CL_SUCCESS)
-            return la_fail(LA_EDEVICE, "kernel '%s': argument %d: %s", what->entry, i + 1, la__cl_error(code));
+            return la_fail(LA_EDEVICE, "kernel '%s': argument %d: %s", k->entry, i + 1, la__cl_error(code));
     }
     return 0;
 }
 
 /* Waits for the launch and adds its time to the profile. */
-static int account(la_device *dev, const la_launch *what, cl_event event)
+static int account(la_device *dev, const la_kernel *k, const la_launch *what, cl_event event)
 {
     cl_ulong start = 0, end = 0;
     cl_int code = clWaitForEvents(1, &event);
@@ -60,41 +60,56 @@ static int account(la_device *dev, const la_launch *what, cl_event event)
         code = clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL);
     clReleaseEvent(event);
     if (code != CL_SUCCESS)
-        return la_fail(LA_EDEVICE, "kernel '%s': %s", what->entry, la__cl_error(code));
-    return la__profile_add(dev, what->entry, end > start ? (double)(end - start) * 1e-9 : 0.0, what->bytes,
-                           what->flops);
+        return la_fail(LA_EDEVICE, "kernel '%s': %s", k->entry, la__cl_error(code));
+    return la__profile_add(dev, k->entry, end > start ? (double)(end - start) * 1e-9 : 0.0, what->bytes, what->flops);
 }
 
-int la__launch(la_device *dev, const la_launch *what, const la_karg *args, int nargs)
+int la__enqueue(la_device *dev, la_kernel *k, const la_launch *what, const la_karg *args, int nargs)
 {
     int err = 0;
-    la_kernel *k = NULL;
     cl_event event = NULL;
     size_t global[3], local[3];
 
-    if (what->global[0] == 0)
-        return 0;
     if (dev->profiling != dev->queue_times)
         LA_TRY(la__queue_open(dev, dev->profiling));
-    LA_TRY(la__kernel_find(&k, dev, what->program, what->options, what->source, what->entry));
     shape_of(global, local, dev, k, what);
-    LA_TRY(set_arguments(k->kernel, what, args, nargs));
+    LA_TRY(set_arguments(k, args, nargs));
     const cl_int code = clEnqueueNDRangeKernel(dev->queue, k->kernel, 3, NULL, global, local, 0, NULL,
                                                dev->profiling ? &event : NULL);
     if (code != CL_SUCCESS) {
         const bool memory = code == CL_MEM_OBJECT_ALLOCATION_FAILURE || code == CL_OUT_OF_HOST_MEMORY;
         err = la_fail(memory ? LA_ENOMEM : LA_EDEVICE,
                       "kernel '%s' cannot be queued (%zu x %zu x %zu work-items in groups of %zu x %zu x %zu): %s",
-                      what->entry, global[0], global[1], global[2], local[0], local[1], local[2], la__cl_error(code));
+                      k->entry, global[0], global[1], global[2], local[0], local[1], local[2], la__cl_error(code));
         goto done;
     }
     la__kernel_launched(dev, k);
     if (event)
-        LA_TRY(account(dev, what, event));
+        LA_TRY(account(dev, k, what, event));
     else if (++dev->unflushed == FLUSH_AFTER) {
         dev->unflushed = 0;
         clFlush(dev->queue);
     }
+done:
+    return err;
+}
+
+int la__launch(la_device *dev, const la_launch *what, const la_karg *args, int nargs)
+{
+    int err = 0;
+    la_kernel *k = NULL;
+
+    if (what->global[0] == 0)
+        return 0;
+    if (dev->pending)
+        la__settle(dev, false);
+    if (dev->failure)
+        return la__report_failure(dev);
+    LA_TRY(la__kernel_find(&k, dev, what->program, what->options, what->source, what->entry));
+    if (k->kernel && !dev->pending)
+        LA_TRY(la__enqueue(dev, k, what, args, nargs));
+    else
+        LA_TRY(la__pending_launch(dev, k, what, args, nargs));
 done:
     return err;
 }

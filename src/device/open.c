@@ -8,16 +8,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "device/builder.h"
 #include "device/internal.h"
 
 int la__queue_open(la_device *dev, bool times)
 {
     cl_int code;
-    if (dev->queue) {
-        const int err = la_device_finish(dev);
-        if (err < 0)
-            return err;
-    }
+    if (dev->queue && (code = clFinish(dev->queue)) != CL_SUCCESS)
+        return la_fail(LA_EDEVICE, "device: waiting for the queue failed: %s", la__cl_error(code));
     cl_command_queue queue = clCreateCommandQueue(dev->context, dev->id, times ? CL_QUEUE_PROFILING_ENABLE : 0, &code);
     if (code != CL_SUCCESS)
         return la_fail(LA_EDEVICE, "device: no queue on %s: %s", dev->info.name, la__cl_error(code));
@@ -112,6 +110,8 @@ void la_device_close(la_device *dev)
 {
     if (!dev)
         return;
+    la__pending_free(dev);
+    la__builder_close(dev);
     if (dev->queue)
         clFinish(dev->queue);
     la__constants_free(dev);
@@ -140,6 +140,9 @@ int la_device_get_index(const la_device *dev)
 
 int la_device_finish(la_device *dev)
 {
+    const int err = la__settle_and_report(dev);
+    if (err < 0)
+        return err;
     const cl_int code = clFinish(dev->queue);
     return code == CL_SUCCESS ? 0 : la_fail(LA_EDEVICE, "device: waiting for the queue failed: %s", la__cl_error(code));
 }

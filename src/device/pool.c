@@ -44,6 +44,7 @@ static void destroy(la_buffer *b)
 
 void la__pool_trim(la_device *dev, size_t room)
 {
+    la__settle(dev, true);
     if (dev->queue)
         clFinish(dev->queue);
     for (int c = LA_SIZE_CLASSES - 1; c >= 0; c--)
@@ -101,6 +102,9 @@ static int poison(la_buffer *b)
     const cl_uint pattern = 0xffffffffu;
     if (b->bytes < 4)
         return 0;
+    const int err = la__settle_and_report(b->dev);
+    if (err < 0)
+        return err;
     const cl_int code = clEnqueueFillBuffer(b->dev->queue, b->mem, &pattern, 4, 0, b->bytes / 4 * 4, 0, NULL, NULL);
     return code == CL_SUCCESS ? 0 : la_fail(LA_EDEVICE, "memory: cannot fill a fresh block: %s", la__cl_error(code));
 }
@@ -179,6 +183,7 @@ void la__buffer_give(la_buffer *b)
     la_device *dev = b->dev;
     dev->memory.used -= b->bytes;
     if (dev->exact) {
+        la__settle(dev, true);
         clFinish(dev->queue);
         destroy(b);
         return;
@@ -188,19 +193,32 @@ void la__buffer_give(la_buffer *b)
     dev->memory.pooled += b->bytes;
 }
 
-int la__buffer_write(la_buffer *b, size_t offset, size_t bytes, const void *src)
+int la__write_now(la_buffer *b, size_t offset, size_t bytes, const void *src)
 {
-    if (bytes == 0)
-        return 0;
     const cl_int code = clEnqueueWriteBuffer(b->dev->queue, b->mem, CL_TRUE, offset, bytes, src, 0, NULL, NULL);
     return code == CL_SUCCESS ? 0
                               : la_fail(LA_EDEVICE, "memory: writing %zu bytes failed: %s", bytes, la__cl_error(code));
+}
+
+int la__buffer_write(la_buffer *b, size_t offset, size_t bytes, const void *src)
+{
+    enum { SMALL = 1 << 20 };
+    if (bytes == 0)
+        return 0;
+    la__settle(b->dev, bytes > SMALL);
+    const int err = la__report_failure(b->dev);
+    if (err < 0)
+        return err;
+    return b->dev->pending ? la__pending_write(b, offset, bytes, src) : la__write_now(b, offset, bytes, src);
 }
 
 int la__buffer_read(const la_buffer *b, size_t offset, size_t bytes, void *dst)
 {
     if (bytes == 0)
         return 0;
+    const int err = la__settle_and_report(b->dev);
+    if (err < 0)
+        return err;
     const cl_int code = clEnqueueReadBuffer(b->dev->queue, b->mem, CL_TRUE, offset, bytes, dst, 0, NULL, NULL);
     return code == CL_SUCCESS ? 0
                               : la_fail(LA_EDEVICE, "memory: reading %zu bytes failed: %s", bytes, la__cl_error(code));

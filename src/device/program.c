@@ -1,53 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * program.c -- programs, built from the embedded sources or from the cache when first needed, and their kernels.
- * LUALIGN_CL_DIR names a folder from which the sources are read instead. A launch may bring its program's text along.
+ * program.c -- programs and their kernels, when first needed: from the cache on disk, else built by another process
+ * (builder.c), else here.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <xxhash.h>
 
+#include "device/builder.h"
 #include "device/internal.h"
 
-static const char *embedded_source(const char *name)
-{
-    for (const la_source *s = la__sources; s->name; s++)
-        if (strcmp(s->name, name) == 0)
-            return s->text;
-    return NULL;
-}
-
-/* cl/<name>.cl from the folder, with its include line replaced by common.clh; *out is malloc'ed. */
-static int read_source(char **out, const char *folder, const char *name)
-{
-    static const char include[] = "#include \"common.clh\"";
-    int err = 0;
-    char path[1024];
-    void *text = NULL, *common = NULL;
-    size_t n, nc;
-
-    snprintf(path, sizeof path, "%s/common.clh", folder);
-    LA_TRY(la__read_file(&common, &nc, path));
-    snprintf(path, sizeof path, "%s/%s.cl", folder, name);
-    LA_TRY(la__read_file(&text, &n, path));
-    char *at = strstr(text, include);
-    *out = la__calloc(n + nc + 1, 1);
-    if (!*out) {
-        err = LA_ENOMEM;
-        goto done;
-    }
-    const size_t before = at ? (size_t)(at - (char *)text) : n;
-    memcpy(*out, text, before);
-    if (at) {
-        memcpy(*out + before, common, nc);
-        strcpy(*out + before + nc, at + sizeof include - 1);
-    }
-done:
-    free(text);
-    free(common);
-    return err;
-}
+/* ---- building ---- */
 
 /* Cuts text after `lines` lines. */
 static void keep_lines(char *text, int lines)
@@ -76,61 +41,93 @@ static int build_failed(const la_device *dev, const la_program *p, const char *e
                    *p->options ? ", options " : "", p->options, dev->info.name, la__cl_error(code), log);
 }
 
-/* Builds from the entry of the cache, if there is one that the driver takes. */
-static bool build_from_cache(la_device *dev, la_program *p)
+static void drop_program(la_program *p)
 {
-    cl_int code, status = CL_SUCCESS;
-    size_t length = 0;
-    unsigned char *binary = la__cache_load(&length, p->name, p->key);
-    if (!binary)
-        return false;
-    p->program = clCreateProgramWithBinary(dev->context, 1, &dev->id, &length, (const unsigned char **)&binary, &status,
-                                           &code);
-    free(binary);
-    if (code == CL_SUCCESS && status == CL_SUCCESS &&
-        clBuildProgram(p->program, 1, &dev->id, p->options, NULL, NULL) == CL_SUCCESS)
-        return true;
     if (p->program)
         clReleaseProgram(p->program);
     p->program = NULL;
+}
+
+static void count_kernels(la_program *p)
+{
+    size_t count = 0;
+    p->have = 0;
+    if (clGetProgramInfo(p->program, CL_PROGRAM_NUM_KERNELS, sizeof count, &count, NULL) == CL_SUCCESS)
+        p->have = (unsigned)count;
+    free(p->text);
+    p->text = NULL;
+}
+
+/* From a binary, if the driver takes it. */
+static bool from_binary(la_device *dev, la_program *p, const void *binary, size_t length)
+{
+    cl_int code, status = CL_SUCCESS;
+    const unsigned char *bytes = binary;
+    p->program = clCreateProgramWithBinary(dev->context, 1, &dev->id, &length, &bytes, &status, &code);
+    if (code == CL_SUCCESS && status == CL_SUCCESS &&
+        clBuildProgram(p->program, 1, &dev->id, p->options, NULL, NULL) == CL_SUCCESS) {
+        p->saved = true;
+        count_kernels(p);
+        return true;
+    }
+    drop_program(p);
     return false;
 }
 
-/* From `source`, or where that is NULL the embedded text of that name. */
-static int build(la_device *dev, la_program *p, const char *source, const char *entry)
+static bool from_cache(la_device *dev, la_program *p)
+{
+    size_t length = 0;
+    void *binary = la__cache_load(&length, p->name, p->key);
+    const bool good = binary && from_binary(dev, p, binary, length);
+    free(binary);
+    return good;
+}
+
+/* From its text, in this process. */
+static int from_text(la_device *dev, la_program *p, const char *entry)
 {
     int err = 0;
-    cl_int code = CL_SUCCESS;
-    cl_uint have = 0;
-    size_t count = 0;
-    char *own = NULL;
-    const char *folder = getenv("LUALIGN_CL_DIR");
-    const char *text = source ? source : embedded_source(p->name);
+    cl_int code;
+    const char *text = p->text;
+    const double began = la__now();
 
-    if (!source && folder && *folder) {
-        LA_TRY(read_source(&own, folder, p->name));
-        text = own;
+    la__build_begun(dev);
+    p->program = clCreateProgramWithSource(dev->context, 1, &text, NULL, &code);
+    if (code == CL_SUCCESS)
+        code = clBuildProgram(p->program, 1, &dev->id, p->options, NULL, NULL);
+    if (code == CL_SUCCESS) {
+        count_kernels(p);
+    } else {
+        err = build_failed(dev, p, entry, code);
+        drop_program(p);
     }
-    if (!text) {
-        err = la_fail(LA_EDEVICE, "kernel '%s': there is no program '%s'", entry, p->name);
-        goto done;
-    }
-    p->key = la__cache_key(dev, text, p->options);
-    p->saved = build_from_cache(dev, p);
-    if (!p->saved) {
-        p->program = clCreateProgramWithSource(dev->context, 1, &text, NULL, &code);
-        if (code == CL_SUCCESS)
-            code = clBuildProgram(p->program, 1, &dev->id, p->options, NULL, NULL);
-        if (code != CL_SUCCESS) {
-            err = build_failed(dev, p, entry, code);
-            goto done;
-        }
-    }
-    if (clGetProgramInfo(p->program, CL_PROGRAM_NUM_KERNELS, sizeof count, &count, NULL) == CL_SUCCESS)
-        have = (cl_uint)count;
-    p->have = have;
-done:
-    free(own);
+    la__build_counted(dev, p->name, p->options, la__now() - began, err < 0 ? la_error() : NULL);
+    return err;
+}
+
+/* Has it built by another process, if one can be had; else here. */
+static int start(la_device *dev, la_program *p, const char *entry)
+{
+    if (from_cache(dev, p))
+        return 0;
+    p->saved = false;
+    p->job = la__job_build(dev, p, entry);
+    return p->job ? 0 : from_text(dev, p, entry);
+}
+
+/* Takes over what the other process has made. */
+static int take(la_device *dev, la_program *p, const char *entry)
+{
+    int err = 0;
+    la_job *job = p->job;
+    p->job = NULL;
+    if (job->unable)
+        err = from_text(dev, p, entry);
+    else if (job->code < 0)
+        err = la_fail(job->code, "%s", job->message);
+    else if (!from_binary(dev, p, job->output.data, job->output.bytes))
+        err = from_text(dev, p, entry);
+    la__job_free(dev, job);
     return err;
 }
 
@@ -138,42 +135,132 @@ static void program_free(la_program *p)
 {
     if (!p)
         return;
-    if (p->program)
-        clReleaseProgram(p->program);
+    drop_program(p);
+    free(p->text);
     free(p->name);
     free(p->options);
+    free(p->only);
     free(p);
 }
 
-/* The program, from memory or built. Walked only when a kernel is new. */
-static int find_program(la_program **out, la_device *dev, const char *name, const char *options, const char *source,
-                        const char *entry)
+static int new_program(la_program **out, const char *name, const char *options, const char *only)
 {
-    int err = 0;
-    la_program *p = dev->programs;
-
-    while (p && (strcmp(p->name, name) != 0 || strcmp(p->options, options) != 0))
-        p = p->next;
-    if (p) {
-        *out = p;
-        return 0;
-    }
-    p = la__calloc(1, sizeof *p);
+    la_program *p = la__calloc(1, sizeof *p);
+    *out = p;
     if (!p)
         return LA_ENOMEM;
     p->name = strdup(name);
     p->options = strdup(options);
-    if (!p->name || !p->options) {
+    p->only = strdup(only);
+    return p->name && p->options && p->only ? 0 : la_fail(LA_ENOMEM, "program '%s': out of host memory", name);
+}
+
+/* The program in the table, entered if it is new, and started if it is not there and nobody is at it. Walked only when
+ * a kernel is new. */
+static int find_program(la_program **out, la_device *dev, const char *name, const char *options, const char *source,
+                        const char *entry)
+{
+    int err = 0;
+    bool family;
+    char *text = NULL;
+    la_program *p = dev->programs, *fresh = NULL;
+
+    LA_TRY(la__source(&text, &family, name, source, entry));
+    const char *only = family ? entry : "";
+    while (p && (strcmp(p->name, name) != 0 || strcmp(p->options, options) != 0 || strcmp(p->only, only) != 0))
+        p = p->next;
+    if (!p) {
+        LA_TRY(new_program(&fresh, name, options, only));
+        p = fresh;
+        p->next = dev->programs;
+        dev->programs = p;
+        fresh = NULL;
+    }
+    *out = p;
+    if (!p->program && !p->job) {
+        p->key = la__cache_key(dev, text, options);
+        free(p->text);
+        p->text = text;
+        text = NULL;
+        LA_TRY(start(dev, p, entry));
+    }
+done:
+    free(text);
+    program_free(fresh);
+    return err;
+}
+
+int la__program_binary(void **binary, size_t *length, la_device *dev, const char *name, const char *options,
+                       const char *text, const char *entry)
+{
+    enum { MOST = 256 };
+    cl_kernel kernels[MOST];
+    cl_uint made = 0;
+    int err = 0;
+    la_program *p = NULL;
+
+    *binary = NULL;
+    LA_TRY(new_program(&p, name, options, ""));
+    p->key = la__cache_key(dev, text, options);
+    p->text = strdup(text);
+    if (!p->text) {
         err = la_fail(LA_ENOMEM, "program '%s': out of host memory", name);
         goto done;
     }
-    LA_TRY(build(dev, p, source, entry));
-    p->next = dev->programs;
-    dev->programs = p;
-    *out = p;
-    p = NULL;
+    LA_TRY(from_text(dev, p, entry));
+    /* some drivers compile when a kernel is made, and put into the binary what is compiled */
+    if (p->have <= MOST && clCreateKernelsInProgram(p->program, MOST, kernels, &made) != CL_SUCCESS)
+        made = 0;
+    *binary = la__cache_binary(p->program, length);
+    if (*binary)
+        la__cache_save(*binary, *length, p->name, p->key);
 done:
+    for (cl_uint i = 0; i < made; i++)
+        clReleaseKernel(kernels[i]);
     program_free(p);
+    return err;
+}
+
+void la__program_want(la_device *dev, const char *program, const char *options)
+{
+    la_program *p;
+    if (la__builder_possible(dev))
+        find_program(&p, dev, program, options ? options : "", NULL, "");
+}
+
+/* ---- kernels ---- */
+
+static int make_kernel(la_device *dev, la_kernel *k)
+{
+    cl_int code = CL_SUCCESS;
+    k->kernel = clCreateKernel(k->owner->program, k->entry, &code);
+    if (code != CL_SUCCESS) {
+        k->kernel = NULL;
+        return la_fail(LA_EDEVICE, "program '%s' has no kernel '%s': %s", k->owner->name, k->entry, la__cl_error(code));
+    }
+    k->max_group = dev->max_group;
+    clGetKernelWorkGroupInfo(k->kernel, dev->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof k->max_group, &k->max_group, NULL);
+    clGetKernelWorkGroupInfo(k->kernel, dev->id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE, sizeof k->fixed, k->fixed, NULL);
+    k->owner->made++;
+    return 0;
+}
+
+int la__kernel_ready(bool *ready, la_device *dev, la_kernel *k, bool wait)
+{
+    int err = 0;
+    *ready = k->kernel != NULL;
+    if (*ready)
+        return 0;
+    if (k->owner->job) {
+        if (!la__job_done(dev, k->owner->job, wait))
+            return 0;
+        LA_TRY(take(dev, k->owner, k->entry));
+    }
+    if (!k->owner->program)
+        return la_fail(LA_EDEVICE, "program '%s', wanted for kernel '%s', did not build", k->owner->name, k->entry);
+    LA_TRY(make_kernel(dev, k));
+    *ready = true;
+done:
     return err;
 }
 
@@ -185,58 +272,51 @@ static void kernel_free(la_kernel *k)
     free(k);
 }
 
-static int make_kernel(la_kernel **out, la_device *dev, const char *name, const char *options, const char *source,
-                       const char *entry)
+static la_kernel *known_kernel(const la_device *dev, uint64_t hash, const char *program, const char *options,
+                               const char *entry)
 {
-    int err = 0;
-    cl_int code = CL_SUCCESS;
-    la_kernel *k = la__calloc(1, sizeof *k);
-
-    if (!k)
-        return LA_ENOMEM;
-    LA_TRY(find_program(&k->owner, dev, name, options, source, entry));
-    k->entry = strdup(entry);
-    k->kernel = clCreateKernel(k->owner->program, entry, &code);
-    if (!k->entry || code != CL_SUCCESS) {
-        err = la_fail(LA_EDEVICE, "program '%s' has no kernel '%s': %s", name, entry, la__cl_error(code));
-        goto done;
-    }
-    k->max_group = dev->max_group;
-    clGetKernelWorkGroupInfo(k->kernel, dev->id, CL_KERNEL_WORK_GROUP_SIZE, sizeof k->max_group, &k->max_group, NULL);
-    clGetKernelWorkGroupInfo(k->kernel, dev->id, CL_KERNEL_COMPILE_WORK_GROUP_SIZE, sizeof k->fixed, k->fixed, NULL);
-    k->owner->made++;
-    *out = k;
-    k = NULL;
-done:
-    if (k)
-        kernel_free(k);
-    return err;
+    for (la_kernel *k = dev->kernels[hash % LA_KERNEL_BUCKETS]; k; k = k->next)
+        if (k->hash == hash && strcmp(k->entry, entry) == 0 && strcmp(k->owner->options, options) == 0 &&
+            strcmp(k->owner->name, program) == 0)
+            return k;
+    return NULL;
 }
 
 int la__kernel_find(la_kernel **out, la_device *dev, const char *program, const char *options, const char *source,
                     const char *entry)
 {
+    int err = 0;
+    bool ready;
+    la_program *owner;
     if (!options)
         options = "";
     uint64_t hash = XXH64(program, strlen(program), 0);
     hash = XXH64(options, strlen(options), hash);
     hash = XXH64(entry, strlen(entry), hash);
-    la_kernel **bucket = &dev->kernels[hash % LA_KERNEL_BUCKETS];
-    for (la_kernel *k = *bucket; k; k = k->next)
-        if (k->hash == hash && strcmp(k->entry, entry) == 0 && strcmp(k->owner->options, options) == 0 &&
-            strcmp(k->owner->name, program) == 0) {
-            *out = k;
-            return 0;
+    la_kernel *k = known_kernel(dev, hash, program, options, entry);
+    if (k && (k->kernel || k->owner->job)) {
+        *out = k;
+        return 0;
+    }
+    LA_TRY(find_program(&owner, dev, program, options, source, entry));
+    if (!k) {
+        k = la__calloc(1, sizeof *k);
+        if (!k)
+            return LA_ENOMEM;
+        k->entry = strdup(entry);
+        if (!k->entry) {
+            free(k);
+            return la_fail(LA_ENOMEM, "kernel '%s': out of host memory", entry);
         }
-    la_kernel *k = NULL;
-    const int err = make_kernel(&k, dev, program, options, source, entry);
-    if (err < 0)
-        return err;
-    k->hash = hash;
-    k->next = *bucket;
-    *bucket = k;
+        k->owner = owner;
+        k->hash = hash;
+        k->next = dev->kernels[hash % LA_KERNEL_BUCKETS];
+        dev->kernels[hash % LA_KERNEL_BUCKETS] = k;
+    }
+    LA_TRY(la__kernel_ready(&ready, dev, k, false));
     *out = k;
-    return 0;
+done:
+    return err;
 }
 
 /* A binary is written at once, except where asking for it compiles what was not yet needed: there, when nothing is
@@ -244,10 +324,14 @@ int la__kernel_find(la_kernel **out, la_device *dev, const char *program, const 
 void la__kernel_launched(la_device *dev, la_kernel *k)
 {
     la_program *p = k->owner;
+    size_t length;
     if (p->saved || (dev->lazy_binaries && p->made < p->have))
         return;
     p->saved = true;
-    la__cache_save(p->program, p->name, p->key);
+    void *binary = la__cache_binary(p->program, &length);
+    if (binary)
+        la__cache_save(binary, length, p->name, p->key);
+    free(binary);
 }
 
 void la__programs_free(la_device *dev)

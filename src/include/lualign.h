@@ -123,6 +123,22 @@ LA_API void la_device_reset_peak(la_device *dev);
 typedef void (*la_pressure_fn)(void *payload, size_t bytes, bool urgent);
 LA_API void la_device_on_pressure(la_device *dev, la_pressure_fn fn, void *payload);
 
+/* Programs (kernels) are compiled when first needed, which takes seconds, and kept on disk. A listener hears when one
+ * is done, and now and then while the device is waited for.
+ *
+ * LUALIGN_BUILDER may name the program `lualign`: then programs are built in processes of their own, several at once,
+ * and a compiler that crashes is an error and not the end. Launches do not wait for that: a program that does not build
+ * can be the failure of a later call. */
+typedef struct la_build {
+    int done, total;               /* of those begun since the device last had all that it needed */
+    double spent, left;            /* seconds; left is a guess */
+    const char *program, *options; /* what is done; NULL: nothing new */
+    double seconds;                /* that it took */
+    const char *error;             /* why it failed; NULL: it did not */
+} la_build;
+typedef void (*la_build_fn)(void *payload, const la_build *build);
+LA_API void la_device_on_build(la_device *dev, la_build_fn fn, void *payload);
+
 /* Seeds the device's Philox generator; the pair (seed, counter) is its whole state. */
 LA_API void la_device_seed(la_device *dev, uint64_t seed, uint64_t counter);
 LA_API void la_device_seed_state(const la_device *dev, uint64_t *seed, uint64_t *counter);

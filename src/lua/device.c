@@ -5,7 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "lua/lua_util.h"
+#include "lua/builds.h"
 
 enum { MAX_OPEN = 8 };
 
@@ -18,6 +18,7 @@ typedef struct devices {
     bool chosen;
     lua_State *main;
     size_t fresh; /* bytes asked of the driver since the last collection */
+    la_builds builds;
 } devices;
 
 static const char key = 0;
@@ -49,6 +50,7 @@ static int devices_close(lua_State *L)
         la_device_close(s->open[i]);
     s->count = 0;
     s->current = -1;
+    la__lua_free_builds(&s->builds);
     return 0;
 }
 
@@ -86,8 +88,14 @@ la_device *la__lua_device(lua_State *L)
     s->open[s->count] = dev;
     s->current = s->count++;
     la_device_on_pressure(dev, under_pressure, s);
+    la_device_on_build(dev, la__lua_note_build, &s->builds);
     tell_opened(L);
     return dev;
+}
+
+void la__lua_show_builds(lua_State *L, la_build_fn fn)
+{
+    state(L)->builds.show = fn;
 }
 
 static void push_info(lua_State *L, const la_device_info *info, int index)
@@ -196,6 +204,13 @@ static int device_memory(lua_State *L)
     return 1;
 }
 
+/* device.builds() -> { {program=, options=, seconds=, error=}, ... }: the programs compiled by this process so far */
+static int device_builds(lua_State *L)
+{
+    la__lua_push_builds(L, &state(L)->builds);
+    return 1;
+}
+
 static int device_reset_peak(lua_State *L)
 {
     la_device_reset_peak(la__lua_device(L));
@@ -283,6 +298,7 @@ static const luaL_Reg functions[] = { { "list", device_list },
                                       { "is_open", device_is_open },
                                       { "finish", device_finish },
                                       { "memory", device_memory },
+                                      { "builds", device_builds },
                                       { "reset_peak", device_reset_peak },
                                       { "profile", device_profile },
                                       { "profile_reset", device_profile_reset },

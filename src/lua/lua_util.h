@@ -39,6 +39,9 @@ la_tensor *la__lua_test_tensor(lua_State *L, int index);
 /* The current device, opened when first needed; raises if there is none. */
 la_device *la__lua_device(lua_State *L);
 
+/* Shows how far the building of programs is, on all devices of this state. */
+void la__lua_show_builds(lua_State *L, la_build_fn fn);
+
 /* Raises la_error() if code is negative. */
 void la__lua_try(lua_State *L, int code);
 

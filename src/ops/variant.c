@@ -65,6 +65,8 @@ bool la__trusted(la_device *dev, const char *program, const char *options, la_tr
     int verdict = la__program_verdict(dev, program, options);
     if (verdict == 0) {
         bool good = false;
+        if (la__device_settle(dev) < 0) /* an earlier launch has failed: no matter of this program */
+            return false;
         const int err = trial(&good, dev, what);
         verdict = err == 0 && good ? GOOD : BAD;
         la__program_judge(dev, program, options, verdict);

@@ -25,6 +25,7 @@ builtin.functions = {
   { "device.info", "()", "the current device, as a table" },
   { "device.is_open", "()", "whether a device was opened" },
   { "device.memory", "()", "bytes: used, peak, pooled, budget; and the number of allocations" },
+  { "device.builds", "()", "list of { program, options, seconds, error }: the programs compiled so far" },
   { "device.reset_peak", "()", "starts the peak of memory again from what is used now" },
   { "device.finish", "()", "waits until all queued work is done" },
   { "device.profile", "(on)", "times every kernel; device.profile_rows() gives the table" },
