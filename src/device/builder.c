@@ -18,7 +18,11 @@
 
 extern char **environ;
 
-enum { MOST_HELPERS = 4, TICK = 200 /* ms between two calls of the listener while waiting */ };
+enum {
+    MOST_HELPERS = 4,
+    MOST_LOST = 3, /* helpers that may leave without doing a job */
+    TICK = 200     /* ms between two calls of the listener while waiting */
+};
 
 typedef struct helper {
     pid_t pid;   /* 0: none */
@@ -172,7 +176,10 @@ static void helper_lost(la_device *dev, helper *h)
         return;
     }
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) {
-        job->state = LA_JOB_WAITING;
+        if (++job->lost < MOST_LOST)
+            job->state = LA_JOB_WAITING;
+        else
+            job_unable(dev, job);
         return;
     }
     last_words(words, sizeof words, h->log);

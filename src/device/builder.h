@@ -23,6 +23,7 @@ typedef struct la_job {
     enum { LA_JOB_WAITING, LA_JOB_RUNNING, LA_JOB_DONE } state;
     bool unable;    /* no helper could be had, or it has no such device: do it here */
     bool crashed;   /* the helper died of it */
+    int lost;       /* helpers that left without doing it */
     int code;       /* once done: 0, or a negative code and */
     char *message;  /* why */
     la_blob output; /* once done well: the binary, or what a probe's launch left; lies in reply */
