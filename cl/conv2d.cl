@@ -2,10 +2,11 @@
 //
 // conv2d.cl -- convolution, the plain form: the definition, written down.
 //
-//   y[n, i, j, o] = bias[o] + sum_{u, v, c} w[o, u, v, c] x[n, i sh - top + u dh, j sw - left + v dw, g C/G + c]
+//   y[n, i, j, o] = sum_{u, v, c} w[o, u, v, c] x[n, i sh - top + u dh, j sw - left + v dw, g C/G + c]
 //
-// x (N, H, W, C), w (O, KH, KW, C/G), y (N, OH, OW, O); g = o / (O/G) is the group of o; outside x is zero.
-// The other forms are checked against these: conv2d_sweep.cl and conv2d_weight.cl.
+// x (N, H, W, C), w (O, KH, KW, C/G), y (N, OH, OW, O); g = o / (O/G) is the group of o; outside x is zero. What
+// follows the sums: y scale[o] + shift[o] + residual, between bounds. The other forms are checked against these:
+// conv2d_sweep.cl and conv2d_weight.cl.
 #include "common.clh"
 
 typedef struct {
@@ -13,15 +14,28 @@ typedef struct {
     int sh, sw, top, left, dh, dw, groups;
 } shape;
 
+// Batch norm with known statistics after a bias, as a scale and a shift: out (2, n).
+__kernel void conv2d_norm(__global float *out, __global const float *bias, __global const float *weight,
+                          __global const float *offset, __global const float *mean, __global const float *variance,
+                          int n, int biased, float eps)
+{
+    const int o = (int)get_global_id(0);
+    if (o >= n)
+        return;
+    const float scale = weight[o] / sqrt(variance[o] + eps);
+    out[o] = scale;
+    out[n + o] = fma((biased ? bias[o] : 0.0f) - mean[o], scale, offset[o]);
+}
+
 __kernel void conv2d_fwd(__global float *y, __global const float *x, __global const float *w,
-                         __global const float *bias, const shape s, int biased)
+                         __global const float *norm, __global const float *residual, const shape s, const after e)
 {
     const int at = (int)get_global_id(0);
     if (at >= s.n * s.oh * s.ow * s.o)
         return;
     const int o = at % s.o, j = at / s.o % s.ow, i = at / s.o / s.ow % s.oh, n = at / s.o / s.ow / s.oh;
     const int cg = s.c / s.groups, g = o / (s.o / s.groups);
-    float sum = biased ? bias[o] : 0.0f;
+    float sum = 0.0f;
     for (int u = 0; u < s.kh; u++)
         for (int v = 0; v < s.kw; v++) {
             const int row = i * s.sh - s.top + u * s.dh, column = j * s.sw - s.left + v * s.dw;
@@ -34,11 +48,14 @@ __kernel void conv2d_fwd(__global float *y, __global const float *x, __global co
                 tap = fma(px[c], pw[c], tap);
             sum += tap;
         }
-    y[at] = sum;
+    sum = (e.scale >= 0 ? norm[e.scale + o] * sum : sum) + (e.shift >= 0 ? norm[e.shift + o] : 0.0f);
+    sum = e.residual ? sum + residual[at] : sum;
+    y[at] = BOUND(sum, e.low, e.high);
 }
 
-// dx[n, row, column, c]: every output that read it.
-__kernel void conv2d_bwd_x(__global float *dx, __global const float *dy, __global const float *w, const shape s)
+// dx[n, row, column, c]: every output that read it, times its scale (scale < 0: none).
+__kernel void conv2d_bwd_x(__global float *dx, __global const float *dy, __global const float *w,
+                           __global const float *norm, const shape s, int scale)
 {
     const int at = (int)get_global_id(0);
     if (at >= s.n * s.h * s.w * s.c)
@@ -55,7 +72,7 @@ __kernel void conv2d_bwd_x(__global float *dx, __global const float *dy, __globa
             __global const float *pw = w + ((g * og * s.kh + u) * s.kw + v) * cg + c % cg;
             float tap = 0.0f;
             for (int o = 0; o < og; o++)
-                tap = fma(py[o], pw[o * s.kh * s.kw * cg], tap);
+                tap = fma(scale >= 0 ? norm[scale + g * og + o] * py[o] : py[o], pw[o * s.kh * s.kw * cg], tap);
             sum += tap;
         }
     dx[at] = sum;

@@ -17,10 +17,11 @@ typedef struct {
     int panels_first;                   // which the first dimension of the grid sweeps: positions (0) or panels (1)
 } sweep;
 
-// Where the weight of (group, column, tap, run) lies: start + g sg + n sn + i si + j sj + c sc.
+// Where the weight of (group, column, tap, run) lies: start + g sg + n sn + i si + j sj + c sc. Where the scale of
+// output channels and the shift of columns lie in their buffer, or -1; output channels are the columns, or run.
 typedef struct {
     int start, sg, sn, si, sj, sc;
-    int biased;
+    int scale, shift, by_run;
 } taps;
 
 // The same as la_conv of src/ops/conv2d.h.
@@ -34,11 +35,9 @@ typedef struct {
 #define PITCH (TILE + 1)
 
 // A work-group makes 64 positions x 64 columns; see matmul_gpu.cl. Weights are read where they lie.
-__kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void conv2d_sweep_gpu(__global float *y,
-                                                                                    __global const float *x,
-                                                                                    __global const float *w,
-                                                                                    __global const float *bias,
-                                                                                    const sweep s, const taps f)
+__kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void conv2d_sweep_gpu(
+    __global float *y, __global const float *x, __global const float *w, __global const float *norm,
+    __global const float *residual, const sweep s, const taps f, const after e)
 {
     __local float as[SIDE * PITCH], bs[SIDE * PITCH];
     const int lx = (int)get_local_id(0), ly = (int)get_local_id(1), id = ly * SIDE + lx;
@@ -57,7 +56,7 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void conv2d_sweep_
     UNROLL for (int i = 0; i < 4; i++) UNROLL for (int j = 0; j < 4; j++)
     {
         const int n = n0 + lx + SIDE * j;
-        acc[i][j] = f.biased && n < s.cols ? bias[g * s.cols + n] : 0.0f;
+        acc[i][j] = f.shift >= 0 && n < s.cols ? norm[f.shift + g * s.cols + n] : 0.0f;
     }
     w += f.start + g * f.sg;
     for (int k0 = 0; k0 < depth; k0 += SIDE) {
@@ -71,9 +70,12 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void conv2d_sweep_
             const int deep = f.sc == 1 ? id % SIDE : id / TILE + 4 * t,
                       wide = f.sc == 1 ? id / SIDE + SIDE * t : id % TILE;
             const int kb = k0 + deep, tb = kb / s.run, ib = tb / s.tw, jb = tb - ib * s.tw;
-            bs[deep * PITCH + wide] = kb < depth && n0 + wide < s.cols
-                                          ? w[(n0 + wide) * f.sn + ib * f.si + jb * f.sj + (kb - tb * s.run) * f.sc]
-                                          : 0.0f;
+            float weight = kb < depth && n0 + wide < s.cols
+                               ? w[(n0 + wide) * f.sn + ib * f.si + jb * f.sj + (kb - tb * s.run) * f.sc]
+                               : 0.0f;
+            if (f.scale >= 0 && kb < depth && n0 + wide < s.cols)
+                weight *= norm[f.scale + (f.by_run ? g * s.run + kb - tb * s.run : g * s.cols + n0 + wide)];
+            bs[deep * PITCH + wide] = weight;
         }
         barrier(CLK_LOCAL_MEM_FENCE);
         UNROLL for (int k = 0; k < SIDE; k++)
@@ -94,8 +96,11 @@ __kernel __attribute__((reqd_work_group_size(SIDE, SIDE, 1))) void conv2d_sweep_
         const int into = ((n * s.yh + p / s.pw * s.ysh + s.yoh) * s.yw + p % s.pw * s.ysw + s.yow) * s.ypitch +
                          g * s.cols;
         for (int j = 0; j < 4; j++)
-            if (m < s.rows && n0 + lx + SIDE * j < s.cols)
-                y[into + n0 + lx + SIDE * j] = acc[i][j];
+            if (m < s.rows && n0 + lx + SIDE * j < s.cols) {
+                const int at = into + n0 + lx + SIDE * j;
+                const float sum = e.residual ? acc[i][j] + residual[at] : acc[i][j];
+                y[at] = BOUND(sum, e.low, e.high);
+            }
     }
 }
 

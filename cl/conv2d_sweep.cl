@@ -2,12 +2,14 @@
 //
 // conv2d_sweep.cl -- the sweep: what convolution and its data gradient have in common, and the fast forms of it.
 //
-//   y[p * ys + yo] = bias + sum_{i < th, j < tw} W[i, j] x[p * s + o + i * d]        (per direction; outside x is zero)
+//   y[p * ys + yo] = shift + sum_{i < th, j < tw} scale W[i, j] x[p * s + o + i * d]  (per direction; outside x is
+//   zero)
 //
 // A grid of positions p = (n, ph, pw) sweeps over a source map x in steps of s, meets th x tw taps d apart and writes
 // to every ys-th pixel of y. Forward: s = stride, o = -padding, d = dilation, ys = 1. Data gradient: the roles of x and
 // y change, d is negative, and each residue of the pixels modulo the stride is a sweep of its own with its own taps and
-// ys = stride: a gather, nothing is added to memory twice.
+// ys = stride: a gather, nothing is added to memory twice. A residual is added to y and bounds are kept before it is
+// stored.
 //
 // Builds: -DMR -DNR the register tile of CPUs, -DV depthwise, V channels at once. The form for GPUs is in
 // conv2d_gpu.cl.
@@ -26,10 +28,11 @@ typedef struct {
     int panels_first;                   // which the first dimension of the grid sweeps: positions (0) or panels (1)
 } sweep;
 
-// Where the weight of (group, column, tap, run) lies: start + g sg + n sn + i si + j sj + c sc.
+// Where the weight of (group, column, tap, run) lies: start + g sg + n sn + i si + j sj + c sc. Where the scale of
+// output channels and the shift of columns lie in their buffer, or -1; output channels are the columns, or run.
 typedef struct {
     int start, sg, sn, si, sj, sc;
-    int biased;
+    int scale, shift, by_run;
 } taps;
 
 #ifdef MR
@@ -37,9 +40,9 @@ typedef struct {
 
 #define BLOCK 16 // rows of a panel that one work-item packs
 
-// Into panels of NR columns: packed[g][panel][i][j][c][NR], then the bias of every panel, then a row of zeros that
-// stands for pixels outside x.
-__kernel void conv2d_pack(__global float *packed, __global const float *w, __global const float *bias, const sweep s,
+// Into panels of NR columns, scaled: packed[g][panel][i][j][c][NR], then the shift of every panel, then a row of zeros
+// that stands for pixels outside x.
+__kernel void conv2d_pack(__global float *packed, __global const float *w, __global const float *norm, const sweep s,
                           const taps f)
 {
     const int k0 = (int)get_global_id(0) * BLOCK, panel = (int)get_global_id(1), g = (int)get_global_id(2);
@@ -70,11 +73,16 @@ __kernel void conv2d_pack(__global float *packed, __global const float *w, __glo
     for (int r = 0; r < rows; r++)
         for (int n = columns; n < NR; n++)
             to[r * NR + n] = 0.0f;
+    norm += g * (f.by_run ? s.run : s.cols);
+    if (f.scale >= 0)
+        for (int r = 0; r < rows; r++)
+            for (int n = 0; n < columns; n++)
+                to[r * NR + n] *= norm[f.scale + (f.by_run ? (k0 + r) % s.run : panel * NR + n)];
     if (k0 + BLOCK <= depth)
         return;
     to = packed + ((size_t)all * depth + g * panels + panel) * NR;
     for (int n = 0; n < NR; n++)
-        to[n] = f.biased && n < columns ? bias[g * s.cols + panel * NR + n] : 0.0f;
+        to[n] = f.shift >= 0 && n < columns ? norm[f.shift + panel * NR + n] : 0.0f;
     to = packed + (size_t)all * (depth + 1) * NR;
     for (int c = 0; g + panel == 0 && c < s.run; c++)
         to[c] = 0.0f;
@@ -102,13 +110,14 @@ static void clear_skipped(__global float *y, const sweep *s, int m, int at, int 
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_sweep_cpu(__global float *restrict y,
                                                                               __global const float *restrict x,
                                                                               __global const float *restrict packed,
-                                                                              const sweep s)
+                                                                              __global const float *restrict residual,
+                                                                              const sweep s, const after e)
 {
     const int m0 = (int)get_global_id(s.panels_first) * MR, panel = (int)get_global_id(1 - s.panels_first);
     const int panels = (int)get_global_size(1 - s.panels_first), g = (int)get_global_id(2);
     const int all = panels * (int)get_global_size(2), depth = s.th * s.tw * s.run;
     __global const float *b = packed + (size_t)(g * panels + panel) * depth * NR;
-    __global const float *bias = packed + ((size_t)all * depth + g * panels + panel) * NR;
+    __global const float *shift = packed + ((size_t)all * depth + g * panels + panel) * NR;
     __global const float *zero = packed + (size_t)all * (depth + 1) * NR;
     float16 acc[MR][NV];
     int row[MR], column[MR], from[MR], into[MR];
@@ -126,7 +135,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_sweep_cpu(__
         const int end_of_image = ph == s.ph;
         ph = end_of_image ? 0 : ph;
         n += end_of_image;
-        UNROLL for (int v = 0; v < NV; v++) acc[r][v] = vload16(v, bias);
+        UNROLL for (int v = 0; v < NV; v++) acc[r][v] = vload16(v, shift);
     }
     for (int i = 0; i < s.th; i++)
         for (int j = 0; j < s.tw; j++) {
@@ -150,7 +159,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_sweep_cpu(__
     for (int r = 0; s.clears && r < rows; r++)
         clear_skipped(y, &s, m0 + r, g * s.cols + panel * NR, columns);
     if (rows == MR && columns == NR) {
-        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], v, y + into[r]);
+        if (e.residual) {
+            UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++)
+                acc[r][v] += vload16(v, residual + into[r]);
+        }
+        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++)
+            vstore16(BOUND(acc[r][v], (float16)e.low, (float16)e.high), v, y + into[r]);
     } else {
         float edge[MR * NR];
         int place[MR];
@@ -160,8 +174,10 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_sweep_cpu(__
             UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], v, edge + r * NR);
         }
         for (int r = 0; r < rows; r++)
-            for (int k = 0; k < columns; k++)
-                y[place[r] + k] = edge[r * NR + k];
+            for (int k = 0; k < columns; k++) {
+                const float sum = e.residual ? edge[r * NR + k] + residual[place[r] + k] : edge[r * NR + k];
+                y[place[r] + k] = BOUND(sum, e.low, e.high);
+            }
     }
 }
 #endif
@@ -188,32 +204,33 @@ __kernel void conv2d_pad(__global float *out, __global const float *x, int n, in
 #ifdef V
 #define SPAN 8
 
-// Depthwise weights as packed[i][j][channel], then the bias. One weight per work-item.
-__kernel void conv2d_pack_depthwise(__global float *packed, __global const float *w, __global const float *bias,
+// Depthwise weights as packed[i][j][channel], scaled, then the shift. One weight per work-item.
+__kernel void conv2d_pack_depthwise(__global float *packed, __global const float *w, __global const float *norm,
                                     const sweep s, const taps f)
 {
     const int at = (int)get_global_id(0), c = at % s.pitch, t = at / s.pitch;
     if (t > s.th * s.tw)
         return;
-    packed[at] = t == s.th * s.tw ? (f.biased ? bias[c] : 0.0f)
-                                  : w[f.start + c * f.sg + t / s.tw * f.si + t % s.tw * f.sj];
+    packed[at] = t == s.th * s.tw ? (f.shift >= 0 ? norm[f.shift + c] : 0.0f)
+                                  : w[f.start + c * f.sg + t / s.tw * f.si + t % s.tw * f.sj] *
+                                        (f.scale >= 0 ? norm[f.scale + c] : 1.0f);
 }
 
 // One work-item: V channels of positions along a row, SPAN of them at a time so that a weight is read once for all. The
 // last block of channels overlaps the one before it and writes only what is its own.
 __kernel void conv2d_sweep_depthwise(__global float *y, __global const float *x, __global const float *packed,
-                                     const sweep s)
+                                     __global const float *residual, const sweep s, const after e)
 {
     const int block = (int)get_global_id(0), line = (int)get_global_id(1), n = line / s.ph, ph = line - n * s.ph;
     if (block * V >= s.pitch)
         return;
     const int c0 = min(block * V, s.pitch - V), own = block * V - c0;
-    __global float *to = y + ((n * s.yh + ph * s.ysh + s.yoh) * s.yw + s.yow) * s.pitch + c0;
-    const VEC(V) bias = VLOAD(V)(0, packed + s.th * s.tw * s.pitch + c0);
+    const int first = ((n * s.yh + ph * s.ysh + s.yoh) * s.yw + s.yow) * s.pitch + c0;
+    const VEC(V) shift = VLOAD(V)(0, packed + s.th * s.tw * s.pitch + c0);
 
     for (int p0 = (int)get_global_id(2) * SPAN; p0 < s.pw; p0 += (int)get_global_size(2) * SPAN) {
         VEC(V) acc[SPAN];
-        UNROLL for (int q = 0; q < SPAN; q++) acc[q] = bias;
+        UNROLL for (int q = 0; q < SPAN; q++) acc[q] = shift;
         for (int i = 0; i < s.th; i++) {
             const int row = ph * s.sh + s.oh + i * s.dh;
             if (row < 0 || row >= s.h)
@@ -233,12 +250,15 @@ __kernel void conv2d_sweep_depthwise(__global float *y, __global const float *x,
         }
         UNROLL for (int q = 0; q < SPAN; q++) if (p0 + q < s.pw)
         {
-            __global float *pixel = to + (p0 + q) * s.ysw * s.pitch;
+            __global float *pixel = y + first + (p0 + q) * s.ysw * s.pitch;
+            const VEC(V) sum = e.residual ? acc[q] + VLOAD(V)(0, residual + first + (p0 + q) * s.ysw * s.pitch)
+                                          : acc[q];
+            const VEC(V) result = BOUND(sum, (VEC(V))e.low, (VEC(V))e.high);
             if (own == 0) {
-                VSTORE(V)(acc[q], 0, pixel);
+                VSTORE(V)(result, 0, pixel);
             } else {
                 float lanes[V];
-                VSTORE(V)(acc[q], 0, lanes);
+                VSTORE(V)(result, 0, lanes);
                 for (int k = own; k < V; k++)
                     pixel[k] = lanes[k];
             }

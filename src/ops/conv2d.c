@@ -4,8 +4,9 @@
  */
 #include "ops/conv2d.h"
 
-enum { X, WEIGHT, BIAS };                               /* tensor slots */
-enum { STRIDE = 3, PADDING, DILATION, GROUPS, METHOD }; /* parameters */
+enum { X, WEIGHT, BIAS };                                   /* tensor slots */
+enum { STRIDE, PADDING, DILATION, GROUPS };                 /* options that all convolutions have, from the first on */
+enum { FIRST = 3, PRECISION = FIRST + GROUPS + 1, METHOD }; /* parameters */
 
 double la__conv_flops(const la_conv *s)
 {
@@ -31,58 +32,60 @@ static int pair(int32_t out[2], const la_call *c, int parameter, int64_t least)
     const la_value *v = &c->arg[parameter];
     const char *name = c->op->param[parameter].name;
     if (v->count < 1 || v->count > 2)
-        return la_fail(LA_EARG, "conv2d: %s must be 1 or 2 numbers, got %d", name, v->count);
+        return la_fail(LA_EARG, "%s: %s must be 1 or 2 numbers, got %d", c->op->name, name, v->count);
     for (int i = 0; i < 2; i++) {
         const int64_t n = v->ints[v->count == 1 ? 0 : i];
         if (n < least || n > 1 << 20)
-            return la_fail(LA_EARG, "conv2d: %s must be at least %lld, got %lld", name, (long long)least, (long long)n);
+            return la_fail(LA_EARG, "%s: %s must be at least %lld, got %lld", c->op->name, name, (long long)least,
+                           (long long)n);
         out[i] = (int32_t)n;
     }
     return 0;
 }
 
 /* Top, bottom, left, right. */
-static int padding(int32_t out[4], const la_call *c)
+static int padding(int32_t out[4], const la_call *c, int parameter)
 {
     static const int from[5][4] = { { 0 }, { 0, 0, 0, 0 }, { 0, 0, 1, 1 }, { 0 }, { 0, 1, 2, 3 } };
-    const la_value *v = &c->arg[PADDING];
+    const la_value *v = &c->arg[parameter];
     if (v->count != 1 && v->count != 2 && v->count != 4)
         return la_fail(LA_EARG,
-                       "conv2d: padding must be 1, 2 (rows, columns) or 4 (top, bottom, left, right) numbers, got %d",
-                       v->count);
+                       "%s: padding must be 1, 2 (rows, columns) or 4 (top, bottom, left, right) numbers, got %d",
+                       c->op->name, v->count);
     for (int i = 0; i < 4; i++) {
         const int64_t n = v->ints[from[v->count][i]];
         if (n < 0 || n > 1 << 20)
-            return la_fail(LA_EARG, "conv2d: padding must be at least 0, got %lld", (long long)n);
+            return la_fail(LA_EARG, "%s: padding must be at least 0, got %lld", c->op->name, (long long)n);
         out[i] = (int32_t)n;
     }
     return 0;
 }
 
 /* Channels and groups of x, weight and bias against each other. */
-static int check_channels(la_conv *s, const la_call *c)
+static int check_channels(la_conv *s, const la_call *c, int64_t groups)
 {
     char tx[LA_SHAPE_TEXT], tw[LA_SHAPE_TEXT];
     const la_tensor *x = c->in[X], *w = c->in[WEIGHT], *bias = c->in[BIAS];
-    const int64_t groups = c->arg[GROUPS].ints[0], channels = x->dim[3];
+    const int64_t channels = x->dim[3];
+    const char *op = c->op->name;
 
     if (groups < 1 || channels % groups != 0 || w->dim[0] % groups != 0)
-        return la_fail(LA_EARG, "conv2d: groups must divide the %lld channels of x and the %lld of weight, got %lld",
+        return la_fail(LA_EARG, "%s: groups must divide the %lld channels of x and the %lld of weight, got %lld", op,
                        (long long)channels, (long long)w->dim[0], (long long)groups);
     if (w->dim[3] * groups != channels)
-        return la_fail(LA_ESHAPE, "conv2d: weight must be (out, rows, columns, %lld) for x %s in %lld group%s, got %s",
+        return la_fail(LA_ESHAPE, "%s: weight must be (out, rows, columns, %lld) for x %s in %lld group%s, got %s", op,
                        (long long)(channels / groups), la__shape(x, tx), (long long)groups, groups == 1 ? "" : "s",
                        la__shape(w, tw));
     if (bias && (bias->ndim != 1 || bias->dim[0] != w->dim[0]))
-        return la_fail(LA_ESHAPE, "conv2d: bias must be (%lld), got %s", (long long)w->dim[0], la__shape(bias, tx));
+        return la_fail(LA_ESHAPE, "%s: bias must be (%lld), got %s", op, (long long)w->dim[0], la__shape(bias, tx));
     for (int d = 0; d < 4; d++)
         if (w->dim[d] < 1 || w->dim[d] > INT32_MAX)
-            return la_fail(LA_ESHAPE, "conv2d: weight must not be empty, got %s", la__shape(w, tw));
+            return la_fail(LA_ESHAPE, "%s: weight must not be empty, got %s", op, la__shape(w, tw));
     s->groups = (int32_t)groups;
     return 0;
 }
 
-static int check(la_conv *s, const la_call *c)
+int la__conv_check(la_conv *s, const la_call *c, int first)
 {
     int err = 0;
     int32_t stride[2] = { 1, 1 }, dilation[2] = { 1, 1 }, pad[4] = { 0 };
@@ -92,15 +95,15 @@ static int check(la_conv *s, const la_call *c)
             LA_TRY(la__check_f32(c, slot));
     LA_TRY(la__check_ndim(c, X, 4));
     LA_TRY(la__check_ndim(c, WEIGHT, 4));
-    LA_TRY(pair(stride, c, STRIDE, 1));
-    LA_TRY(pair(dilation, c, DILATION, 1));
-    LA_TRY(padding(pad, c));
-    LA_TRY(check_channels(s, c));
+    LA_TRY(pair(stride, c, first + STRIDE, 1));
+    LA_TRY(pair(dilation, c, first + DILATION, 1));
+    LA_TRY(padding(pad, c, first + PADDING));
+    LA_TRY(check_channels(s, c, c->arg[first + GROUPS].ints[0]));
     const int64_t *dx = c->in[X]->dim, *dw = c->in[WEIGHT]->dim;
     const int64_t h = dx[1] + pad[0] + pad[1], w = dx[2] + pad[2] + pad[3];
     const int64_t rows = dilation[0] * (dw[1] - 1) + 1, columns = dilation[1] * (dw[2] - 1) + 1;
     if (rows > h || columns > w)
-        return la_fail(LA_ESHAPE, "conv2d: the kernel covers %lld x %lld pixels, the padded x has %lld x %lld",
+        return la_fail(LA_ESHAPE, "%s: the kernel covers %lld x %lld pixels, the padded x has %lld x %lld", c->op->name,
                        (long long)rows, (long long)columns, (long long)h, (long long)w);
     *s = (la_conv){ .n = (int32_t)dx[0],
                     .h = (int32_t)dx[1],
@@ -124,8 +127,7 @@ done:
 
 /* ---- the op ---- */
 
-/* A 1 x 1 kernel that looks at every pixel once: a product of matrices. */
-static bool is_product(const la_conv *s)
+bool la__conv_is_product(const la_conv *s)
 {
     return s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->groups == 1 && s->oh == s->h && s->ow == s->w;
 }
@@ -151,17 +153,18 @@ static int forward(la_call *c)
     la_conv s = { 0 };
     la_tensor *x = NULL, *w = NULL, *bias = NULL;
 
-    LA_TRY(check(&s, c));
+    LA_TRY(la__conv_check(&s, c, FIRST));
     LA_TRY(la__dense(&x, c->in[X]));
     LA_TRY(la__dense(&w, c->in[WEIGHT]));
     if (c->in[BIAS])
         LA_TRY(la__dense(&bias, c->in[BIAS]));
     LA_TRY(la__out(c, 0, LA_F32, LA_DIMS(s.n, s.oh, s.ow, s.o)));
-    if (is_product(&s)) {
+    if (la__conv_is_product(&s)) {
         LA_TRY(as_product(c, &s, c->out[0], x, w, bias, true));
     } else {
-        const la_conv_plan p = la__conv_plan_sweep(c->dev, &s, (la_method)c->arg[METHOD].ints[0], false);
-        LA_TRY(la__conv_forward(c->dev, &s, &p, c->out[0], x, w, bias));
+        const la_conv_plan p = la__conv_plan_sweep(c->dev, &s, (la_method)c->arg[METHOD].ints[0],
+                                                   (la_precision)c->arg[PRECISION].ints[0], false);
+        LA_TRY(la__conv_forward(c->dev, &s, &p, c->out[0], x, &(la_filter){ .weight = w, .bias = bias }, NULL));
     }
 done:
     la_tensor_release(&x);
@@ -176,11 +179,12 @@ static int gradient_x(la_call *c, const la_conv *s, const la_tensor *dy)
     la_tensor *w = NULL;
     LA_TRY(la__dense(&w, c->in[WEIGHT]));
     LA_TRY(la__like(&c->grad[X], c->in[X]));
-    if (is_product(s)) {
+    if (la__conv_is_product(s)) {
         LA_TRY(as_product(c, s, c->grad[X], dy, w, NULL, false));
     } else {
-        const la_conv_plan p = la__conv_plan_sweep(c->dev, s, (la_method)c->arg[METHOD].ints[0], true);
-        LA_TRY(la__conv_backward_x(c->dev, s, &p, c->grad[X], dy, w));
+        const la_conv_plan p = la__conv_plan_sweep(c->dev, s, (la_method)c->arg[METHOD].ints[0],
+                                                   (la_precision)c->arg[PRECISION].ints[0], true);
+        LA_TRY(la__conv_backward_x(c->dev, s, &p, c->grad[X], dy, &(la_filter){ .weight = w }));
     }
 done:
     la_tensor_release(&w);
@@ -193,7 +197,7 @@ static int backward(la_call *c, la_tensor *const *g)
     la_conv s = { 0 };
     la_tensor *x = NULL, *dy = NULL;
 
-    LA_TRY(check(&s, c));
+    LA_TRY(la__conv_check(&s, c, FIRST));
     LA_TRY(la__dense(&dy, g[0]));
     if (la__wants(c, X))
         LA_TRY(gradient_x(c, &s, dy));
@@ -221,6 +225,9 @@ static const la_param params[] = {
     { LA_P_INTS, "padding", "0", "zeros around x: 1 number, 2 (rows, columns) or 4 (top, bottom, left, right)", NULL },
     { LA_P_INTS, "dilation", "1", "pixels from one tap of the kernel to the next: 1 or 2 numbers", NULL },
     { LA_P_INT, "groups", "1", "channels are split into that many convolutions; C for a depthwise one", NULL },
+    { LA_P_CHOICE, "precision", "default",
+      "default: float32; strict: float32, no fast algorithm with larger errors; bfloat16: factors rounded to that",
+      LA_PRECISIONS },
     { LA_P_CHOICE, "method", "auto", "which kernels; all but auto are there to compare with", LA_METHODS },
     { LA_P_END, NULL, NULL, NULL, NULL }
 };

@@ -8,6 +8,7 @@
 #ifndef LA_CONV2D_H
 #define LA_CONV2D_H
 
+#include "ops/filter.h"
 #include "ops/gemm.h"
 
 #define LA_CEIL(a, b) (((a) + (b)-1) / (b))
@@ -17,6 +18,13 @@ typedef struct la_conv {
     int32_t n, h, w, c, o, kh, kw, oh, ow;
     int32_t sh, sw, top, left, dh, dw, groups;
 } la_conv;
+
+/* The same as `after` in cl/common.clh: where scale and shift lie in their buffer (-1: there is none), whether there is
+ * a residual, and the bounds. */
+typedef struct la_after {
+    int32_t scale, shift, residual;
+    float low, high;
+} la_after;
 
 /* The same as `sweep` and `taps` in cl/conv2d_sweep.cl, where they are explained. */
 typedef struct la_sweep {
@@ -31,7 +39,7 @@ typedef struct la_sweep {
 
 typedef struct la_taps {
     int32_t start, sg, sn, si, sj, sc;
-    int32_t biased;
+    int32_t scale, shift, by_run;
 } la_taps;
 
 /* One sweep with its weights; flops and bytes for the profile. */
@@ -53,6 +61,32 @@ typedef struct la_span {
     int32_t tiles, panels;
 } la_span;
 
+/* How exact a convolution has to be. */
+typedef enum la_precision {
+    LA_DEFAULT, /* float32, F(4x4, 3x3) allowed */
+    LA_STRICT,  /* float32, sums as they are defined or F(2x2, 3x3) */
+    LA_BFLOAT16 /* forward: factors rounded to bfloat16, sums float32 */
+} la_precision;
+
+#define LA_PRECISIONS "default|strict|bfloat16" /* in the order of la_precision */
+
+/* Checks x, weight and bias (slots 0 to 2) and the options from parameter `first` on: stride, padding, dilation,
+ * groups. */
+int la__conv_check(la_conv *s, const la_call *c, int first);
+
+/* A 1 x 1 kernel that looks at every pixel once: a product of matrices. */
+bool la__conv_is_product(const la_conv *s);
+
+/* A filter's scale and shift as kernels take them. */
+typedef struct la_norm {
+    la_derived held;
+    const la_buffer *buffer; /* a bias alone is its own buffer; NULL where there is nothing */
+    int32_t scale, shift;    /* as in la_after */
+} la_norm;
+
+/* To be given back by la__derived_give(&out->held). */
+int la__conv_norm(la_norm *out, la_device *dev, const la_filter *f);
+
 /* The kernels for one pass over one convolution. */
 typedef struct la_conv_plan {
     la_method method;
@@ -65,20 +99,24 @@ typedef struct la_conv_plan {
 la_conv_plan la__conv_plan(la_device *dev, const la_conv *s, la_method wish, int64_t rows, int64_t columns);
 
 /* The same for a pass, tried: the plain kernels where a variant does not compute what it should. */
-la_conv_plan la__conv_plan_sweep(la_device *dev, const la_conv *s, la_method wish, bool data_gradient);
+la_conv_plan la__conv_plan_sweep(la_device *dev, const la_conv *s, la_method wish, la_precision precision,
+                                 bool data_gradient);
 la_conv_plan la__conv_plan_weight(la_device *dev, const la_conv *s, la_method wish);
 
-/* The three passes on dense buffers; bias may be NULL. */
+/* The three passes on dense tensors. `e` may be NULL: no residual, no bounds. The data gradient is that of the sums
+ * before residual and bounds, by x: only the filter's weight and scale matter. The weight gradient is by the weight as
+ * the sums see it, that is times the scale. */
 int la__conv_forward(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *y, const la_tensor *x,
-                     const la_tensor *w, const la_tensor *bias);
+                     const la_filter *f, const la_epilogue *e);
 int la__conv_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dx, const la_tensor *dy,
-                        const la_tensor *w);
+                        const la_filter *f);
 int la__conv_backward_weight(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dw,
                              const la_tensor *dy, const la_tensor *x);
 
-/* The forms for GPUs (conv2d_gpu.c), in local memory: need work-groups of 256. bias may be NULL. */
-int la__conv_sweep_gpu(la_device *dev, const la_sweep_job *j, const la_buffer *y, const la_buffer *x,
-                       const la_buffer *w, const la_buffer *bias);
+/* The forms for GPUs (conv2d_gpu.c), in local memory: need work-groups of 256. norm holds scale and shift where the
+ * job's taps say; norm and residual are any buffers where there is none. */
+int la__conv_sweep_gpu(la_device *dev, const la_sweep_job *j, const la_after *e, const la_buffer *y, const la_buffer *x,
+                       const la_buffer *w, const la_buffer *norm, const la_buffer *residual);
 int la__conv_weight_gpu(la_device *dev, const la_conv *s, la_tensor *dw, const la_tensor *dy, const la_tensor *x);
 
 /* Channels narrow enough that a row of the kernel (kw x c floats, next to each other in a padded x) is better taken as

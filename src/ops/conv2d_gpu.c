@@ -4,8 +4,8 @@
  */
 #include "ops/conv2d.h"
 
-int la__conv_sweep_gpu(la_device *dev, const la_sweep_job *j, const la_buffer *y, const la_buffer *x,
-                       const la_buffer *w, const la_buffer *bias)
+int la__conv_sweep_gpu(la_device *dev, const la_sweep_job *j, const la_after *e, const la_buffer *y, const la_buffer *x,
+                       const la_buffer *w, const la_buffer *norm, const la_buffer *residual)
 {
     return la__launch(dev,
                       &(la_launch){ .program = "conv2d_gpu",
@@ -15,9 +15,9 @@ int la__conv_sweep_gpu(la_device *dev, const la_sweep_job *j, const la_buffer *y
                                     .local = { 16, 16, 1 },
                                     .flops = j->flops,
                                     .bytes = j->bytes },
-                      (la_karg[]){ LA_BUF(y), LA_BUF(x), LA_BUF(w), LA_BUF(bias ? bias : w), LA_STRUCT(j->sweep),
-                                   LA_STRUCT(j->taps) },
-                      6);
+                      (la_karg[]){ LA_BUF(y), LA_BUF(x), LA_BUF(w), LA_BUF(norm), LA_BUF(residual), LA_STRUCT(j->sweep),
+                                   LA_STRUCT(j->taps), LA_STRUCT(*e) },
+                      8);
 }
 
 /* Rows of y per split: enough splits to make about 256 work-groups with what the shape gives anyway, none of fewer

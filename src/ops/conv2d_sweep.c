@@ -4,6 +4,9 @@
  */
 #include "ops/conv2d.h"
 
+#include <math.h>
+#include <stdio.h>
+
 /* ---- from convolutions to sweeps ---- */
 
 static la_sweep_job forward_job(const la_conv *s)
@@ -93,7 +96,8 @@ static la_sweep_job gradient_job(const la_conv *s, const residue *row, const res
                                  .sn = 1,
                                  .si = row->step * s->kw * cg,
                                  .sj = column->step * cg,
-                                 .sc = plane },
+                                 .sc = plane,
+                                 .by_run = 1 },
                        .groups = s->groups };
     j.flops = 2.0 * j.sweep.rows * (double)s->c * og * row->taps * column->taps;
     j.bytes = 4.0 * (double)j.sweep.rows * (s->c + s->o);
@@ -102,80 +106,157 @@ static la_sweep_job gradient_job(const la_conv *s, const residue *row, const res
 
 /* ---- running a sweep ---- */
 
-static int sweep_tiles(la_device *dev, la_sweep_job j, const la_conv_plan *p, const la_buffer *y, const la_buffer *x,
-                       const la_buffer *w, const la_buffer *bias)
+/* What one sweep reads and writes. */
+typedef struct sweep_io {
+    la_device *dev;
+    const la_conv_plan *plan;
+    const la_buffer *y, *x;
+    const la_filter *filter;
+    const la_epilogue *epilogue; /* may be NULL */
+} sweep_io;
+
+static la_after after_of(const sweep_io *io)
+{
+    const la_epilogue *e = io->epilogue;
+    return (la_after){ .scale = -1,
+                       .shift = -1,
+                       .residual = e && e->residual,
+                       .low = e ? e->low : -INFINITY,
+                       .high = e ? e->high : INFINITY };
+}
+
+static const la_buffer *residual_of(const sweep_io *io)
+{
+    return io->epilogue && io->epilogue->residual ? io->epilogue->residual : io->x;
+}
+
+/* The buffer for packed weights; *filled where it holds them. The key says what the packing kernel is told. */
+static int take_packed(la_derived *out, const sweep_io *io, const la_sweep_job *j, size_t floats)
+{
+    char key[256];
+    const la_tensor *from[LA_DERIVED_FROM];
+    const la_sweep *s = &j->sweep;
+    const la_taps *t = &j->taps;
+    const int n = la__filter_origins(from, io->filter);
+    snprintf(key, sizeof key, "conv2d %s g%d c%d p%d %dx%dx%d at %d %d %d %d %d %d by %d eps %.9g", io->plan->options,
+             j->groups, s->cols, s->pitch, s->th, s->tw, s->run, t->start, t->sg, t->sn, t->si, t->sj, t->sc, t->by_run,
+             io->filter->eps);
+    return la__derived_take(out, key, floats * 4, n, from);
+}
+
+/* Packs by `entry` what has not been packed. */
+static int pack(const la_derived *packed, const sweep_io *io, const la_sweep_job *j, la_launch what)
 {
     int err = 0;
-    la_buffer *packed = NULL;
-    const int64_t depth = (int64_t)j.sweep.th * j.sweep.tw * j.sweep.run, panels = LA_CEIL(j.sweep.cols, p->tile->nr);
-    const int64_t zeros = LA_CEIL(j.sweep.run, p->tile->nr), rows = LA_CEIL(j.sweep.rows, p->tile->mr);
+    la_norm norm = { 0 };
+    la_taps t = j->taps;
+
+    if (packed->ready)
+        return 0;
+    LA_TRY(la__conv_norm(&norm, io->dev, io->filter));
+    const la_tensor *w = io->filter->weight;
+    t.scale = norm.scale;
+    t.shift = t.by_run ? -1 : norm.shift;
+    what.program = "conv2d_sweep";
+    what.options = io->plan->options;
+    LA_TRY(
+        la__launch(io->dev, &what,
+                   (la_karg[]){ LA_BUF(packed->buffer), LA_T(w), LA_BUF(norm.buffer ? norm.buffer : w->storage->buffer),
+                                LA_STRUCT(j->sweep), LA_STRUCT(t) },
+                   5));
+done:
+    if (err < 0)
+        la__derived_forget(io->filter->weight->storage);
+    la__derived_give(&norm.held);
+    return err;
+}
+
+static int sweep_tiles(const sweep_io *io, la_sweep_job j)
+{
+    int err = 0;
+    la_derived packed = { 0 };
+    const la_tile *tile = io->plan->tile;
+    const int64_t depth = (int64_t)j.sweep.th * j.sweep.tw * j.sweep.run, panels = LA_CEIL(j.sweep.cols, tile->nr);
+    const int64_t zeros = LA_CEIL(j.sweep.run, tile->nr), rows = LA_CEIL(j.sweep.rows, tile->mr);
     const int64_t packed_rows = j.groups * panels * (depth + 1) + zeros;
+    const la_after after = after_of(io);
 
     /* panels that fit the cache together come first, so that pixels of y are written whole */
-    j.sweep.panels_first = panels * depth * p->tile->nr <= 140000;
-    LA_TRY(la__buffer_take(&packed, dev, (size_t)(packed_rows * p->tile->nr) * 4));
-    LA_TRY(la__launch(
-        dev,
-        &(la_launch){ .program = "conv2d_sweep",
-                      .options = p->options,
-                      .entry = "conv2d_pack",
-                      .global = { (size_t)(depth / 16 + 1), (size_t)panels, (size_t)j.groups },
-                      .local = { 1, 1, 1 },
-                      .bytes = 8.0 * (double)(depth * j.groups * j.sweep.cols) },
-        (la_karg[]){ LA_BUF(packed), LA_BUF(w), LA_BUF(bias ? bias : w), LA_STRUCT(j.sweep), LA_STRUCT(j.taps) }, 5));
-    LA_TRY(la__launch(dev,
+    j.sweep.panels_first = panels * depth * tile->nr <= 140000;
+    LA_TRY(take_packed(&packed, io, &j, (size_t)(packed_rows * tile->nr)));
+    LA_TRY(pack(&packed, io, &j,
+                (la_launch){ .entry = "conv2d_pack",
+                             .global = { (size_t)(depth / 16 + 1), (size_t)panels, (size_t)j.groups },
+                             .local = { 1, 1, 1 },
+                             .bytes = 8.0 * (double)(depth * j.groups * j.sweep.cols) }));
+    LA_TRY(la__launch(io->dev,
                       &(la_launch){ .program = "conv2d_sweep",
-                                    .options = p->options,
+                                    .options = io->plan->options,
                                     .entry = "conv2d_sweep_cpu",
                                     .global = { (size_t)(j.sweep.panels_first ? panels : rows),
                                                 (size_t)(j.sweep.panels_first ? rows : panels), (size_t)j.groups },
                                     .local = { 1, 1, 1 },
                                     .flops = j.flops,
                                     .bytes = j.bytes },
-                      (la_karg[]){ LA_BUF(y), LA_BUF(x), LA_BUF(packed), LA_STRUCT(j.sweep) }, 4));
+                      (la_karg[]){ LA_BUF(io->y), LA_BUF(io->x), LA_BUF(packed.buffer), LA_BUF(residual_of(io)),
+                                   LA_STRUCT(j.sweep), LA_STRUCT(after) },
+                      6));
 done:
-    la__buffer_give(packed);
+    la__derived_give(&packed);
     return err;
 }
 
-static int sweep_depthwise(la_device *dev, const la_sweep_job *j, const la_conv_plan *p, const la_buffer *y,
-                           const la_buffer *x, const la_buffer *w, const la_buffer *bias)
+static int sweep_local_tiles(const sweep_io *io, la_sweep_job j)
 {
     int err = 0;
-    la_buffer *packed = NULL;
-    const bool cpu = p->method == LA_CPU;
-    const size_t floats = (size_t)(j->sweep.th * j->sweep.tw + 1) * (size_t)j->sweep.pitch;
-    const int32_t lines = j->sweep.pw > 0 ? j->sweep.rows / j->sweep.pw : 0, lanes = p->tile->nr;
+    la_norm norm = { 0 };
+    const la_after after = after_of(io);
+    const la_buffer *w = io->filter->weight->storage->buffer;
 
-    LA_TRY(la__buffer_take(&packed, dev, floats * 4));
-    LA_TRY(la__launch(
-        dev,
-        &(la_launch){
-            .program = "conv2d_sweep", .options = p->options, .entry = "conv2d_pack_depthwise", .global = { floats } },
-        (la_karg[]){ LA_BUF(packed), LA_BUF(w), LA_BUF(bias ? bias : w), LA_STRUCT(j->sweep), LA_STRUCT(j->taps) }, 5));
-    LA_TRY(la__launch(dev,
+    LA_TRY(la__conv_norm(&norm, io->dev, io->filter));
+    j.taps.scale = norm.scale;
+    j.taps.shift = j.taps.by_run ? -1 : norm.shift;
+    LA_TRY(la__conv_sweep_gpu(io->dev, &j, &after, io->y, io->x, w, norm.buffer ? norm.buffer : w, residual_of(io)));
+done:
+    la__derived_give(&norm.held);
+    return err;
+}
+
+static int sweep_depthwise(const sweep_io *io, const la_sweep_job *j)
+{
+    int err = 0;
+    la_derived packed = { 0 };
+    const bool cpu = io->plan->method == LA_CPU;
+    const size_t floats = (size_t)(j->sweep.th * j->sweep.tw + 1) * (size_t)j->sweep.pitch;
+    const int32_t lines = j->sweep.pw > 0 ? j->sweep.rows / j->sweep.pw : 0, lanes = io->plan->tile->nr;
+    const la_after after = after_of(io);
+
+    LA_TRY(take_packed(&packed, io, j, floats));
+    LA_TRY(pack(&packed, io, j, (la_launch){ .entry = "conv2d_pack_depthwise", .global = { floats } }));
+    LA_TRY(la__launch(io->dev,
                       &(la_launch){ .program = "conv2d_sweep",
-                                    .options = p->options,
+                                    .options = io->plan->options,
                                     .entry = "conv2d_sweep_depthwise",
                                     .global = { (size_t)LA_CEIL(j->sweep.pitch, lanes), (size_t)lines,
                                                 cpu ? 1 : (size_t)LA_CEIL(j->sweep.pw, 8) },
                                     .local = { cpu ? 1 : 0, 1, 1 },
                                     .flops = j->flops,
                                     .bytes = j->bytes },
-                      (la_karg[]){ LA_BUF(y), LA_BUF(x), LA_BUF(packed), LA_STRUCT(j->sweep) }, 4));
+                      (la_karg[]){ LA_BUF(io->y), LA_BUF(io->x), LA_BUF(packed.buffer), LA_BUF(residual_of(io)),
+                                   LA_STRUCT(j->sweep), LA_STRUCT(after) },
+                      6));
 done:
-    la__buffer_give(packed);
+    la__derived_give(&packed);
     return err;
 }
 
-static int run(la_device *dev, const la_sweep_job *j, const la_conv_plan *p, const la_buffer *y, const la_buffer *x,
-               const la_buffer *w, const la_buffer *bias)
+static int run(const sweep_io *io, const la_sweep_job *j)
 {
     if (j->sweep.rows == 0)
         return 0;
-    return p->depthwise          ? sweep_depthwise(dev, j, p, y, x, w, bias)
-           : p->method == LA_CPU ? sweep_tiles(dev, *j, p, y, x, w, bias)
-                                 : la__conv_sweep_gpu(dev, j, y, x, w, bias);
+    return io->plan->depthwise          ? sweep_depthwise(io, j)
+           : io->plan->method == LA_CPU ? sweep_tiles(io, *j)
+                                        : sweep_local_tiles(io, *j);
 }
 
 /* ---- the passes ---- */
@@ -200,36 +281,91 @@ done:
     return err;
 }
 
+int la__conv_norm(la_norm *out, la_device *dev, const la_filter *f)
+{
+    int err = 0;
+    char key[64];
+    const la_tensor *from[] = { f->norm[0], f->norm[1], f->norm[2], f->norm[3], f->bias };
+
+    *out = (la_norm){ .scale = -1, .shift = -1 };
+    if (!f->norm[0]) {
+        if (f->bias) {
+            out->buffer = f->bias->storage->buffer;
+            out->shift = 0;
+        }
+        return 0;
+    }
+    const int64_t n = la_tensor_numel(f->norm[0]);
+    snprintf(key, sizeof key, "conv2d norm eps %.9g", f->eps);
+    LA_TRY(la__derived_take(&out->held, key, (size_t)n * 8, LA_COUNT(from), from));
+    out->buffer = out->held.buffer;
+    out->scale = 0;
+    out->shift = (int32_t)n;
+    if (!out->held.ready) {
+        const la_tensor *bias = f->bias ? f->bias : from[0];
+        err = la__launch(dev, &(la_launch){ .program = "conv2d", .entry = "conv2d_norm", .global = { (size_t)n } },
+                         (la_karg[]){ LA_BUF(out->buffer), LA_T(bias), LA_T(from[0]), LA_T(from[1]), LA_T(from[2]),
+                                      LA_T(from[3]), LA_INT(n), LA_INT(f->bias != NULL), LA_FLOAT(f->eps) },
+                         9);
+        if (err < 0)
+            la__derived_forget(from[0]->storage);
+    }
+done:
+    return err;
+}
+
+/* The plain kernels, forward and data gradient: they differ in their last arguments alone. */
+static int plain(const sweep_io *io, const la_conv *s, int64_t count, bool data_gradient)
+{
+    int err = 0;
+    la_norm norm = { 0 };
+    la_after after = after_of(io);
+    const la_tensor *w = io->filter->weight;
+
+    LA_TRY(la__conv_norm(&norm, io->dev, io->filter));
+    after.scale = norm.scale;
+    after.shift = norm.shift;
+    const la_buffer *b = norm.buffer ? norm.buffer : w->storage->buffer;
+    const la_launch what = { .program = "conv2d",
+                             .entry = data_gradient ? "conv2d_bwd_x" : "conv2d_fwd",
+                             .global = { (size_t)count },
+                             .flops = la__conv_flops(s),
+                             .bytes = la__conv_bytes(s) };
+    if (data_gradient)
+        LA_TRY(la__launch(
+            io->dev, &what,
+            (la_karg[]){ LA_BUF(io->y), LA_BUF(io->x), LA_T(w), LA_BUF(b), LA_STRUCT(*s), LA_INT(norm.scale) }, 6));
+    else
+        LA_TRY(la__launch(io->dev, &what,
+                          (la_karg[]){ LA_BUF(io->y), LA_BUF(io->x), LA_T(w), LA_BUF(b), LA_BUF(residual_of(io)),
+                                       LA_STRUCT(*s), LA_STRUCT(after) },
+                          7));
+done:
+    la__derived_give(&norm.held);
+    return err;
+}
+
 int la__conv_forward(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *y, const la_tensor *x,
-                     const la_tensor *w, const la_tensor *bias)
+                     const la_filter *f, const la_epilogue *e)
 {
     int err = 0;
     la_buffer *padded = NULL;
     la_conv q = *s;
-    const la_buffer *source = x->storage->buffer, *b = bias ? bias->storage->buffer : NULL;
+    sweep_io io = { dev, p, y->storage->buffer, x->storage->buffer, f, e };
 
     if (p->method == LA_PLAIN)
-        return la__launch(dev,
-                          &(la_launch){ .program = "conv2d",
-                                        .entry = "conv2d_fwd",
-                                        .global = { (size_t)la_tensor_numel(y) },
-                                        .flops = la__conv_flops(s),
-                                        .bytes = la__conv_bytes(s) },
-                          (la_karg[]){ LA_T(y), LA_T(x), LA_T(w), LA_BUF(b ? b : w->storage->buffer), LA_STRUCT(*s),
-                                       LA_INT(b != NULL) },
-                          6);
+        return plain(&io, s, la_tensor_numel(y), false);
     const bool merge = p->method == LA_CPU && !p->depthwise && la__conv_merges_rows(s) && s->n > 0;
     if (merge) {
         LA_TRY(la__conv_pad(&padded, &q, dev, x));
-        source = padded;
+        io.x = padded;
     }
     la_sweep_job j = forward_job(&q);
-    j.taps.biased = b != NULL;
     if (merge) { /* a row of the kernel is one tap */
         j.sweep.run *= j.sweep.tw;
         j.sweep.tw = 1;
     }
-    LA_TRY(run(dev, &j, p, y->storage->buffer, source, w->storage->buffer, b));
+    LA_TRY(run(&io, &j));
 done:
     la__buffer_give(padded);
     return err;
@@ -248,17 +384,12 @@ static bool leaves_gaps(const la_conv *s)
 }
 
 int la__conv_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dx, const la_tensor *dy,
-                        const la_tensor *w)
+                        const la_filter *f)
 {
     int err = 0;
+    const sweep_io io = { dev, p, dx->storage->buffer, dy->storage->buffer, f, NULL };
     if (p->method == LA_PLAIN)
-        return la__launch(dev,
-                          &(la_launch){ .program = "conv2d",
-                                        .entry = "conv2d_bwd_x",
-                                        .global = { (size_t)la_tensor_numel(dx) },
-                                        .flops = la__conv_flops(s),
-                                        .bytes = la__conv_bytes(s) },
-                          (la_karg[]){ LA_T(dx), LA_T(dy), LA_T(w), LA_STRUCT(*s) }, 4);
+        return plain(&io, s, la_tensor_numel(dx), true);
     /* the tiles can write the zeros between the pixels of the only residue that there is: less memory to go through */
     const bool clears = p->method == LA_CPU && !p->depthwise && s->kh * s->kw == 1 && s->top + s->left == 0;
     if (!clears && leaves_gaps(s))
@@ -271,7 +402,7 @@ int la__conv_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p,
                 continue;
             la_sweep_job j = gradient_job(s, &row, &column, r, c);
             j.sweep.clears = clears;
-            LA_TRY(run(dev, &j, p, dx->storage->buffer, dy->storage->buffer, w->storage->buffer, NULL));
+            LA_TRY(run(&io, &j));
         }
 done:
     return err;
@@ -289,7 +420,7 @@ la_conv_plan la__conv_plan(la_device *dev, const la_conv *s, la_method wish, int
     if (p.depthwise)
         p.tile = &lanes[p.method == LA_GPU || s->c < 8 ? 2 : s->c < 16 || la__device_float_width(dev) < 16 ? 1 : 0];
     else if (p.method == LA_CPU)
-        p.tile = la__tile(dev, rows, columns);
+        p.tile = la__tile_named(wish) ? la__tile_named(wish) : la__tile(dev, rows, columns);
     else if (la__device_max_group(dev) < 256)
         p.method = LA_PLAIN;
     if (p.tile)
@@ -297,8 +428,10 @@ la_conv_plan la__conv_plan(la_device *dev, const la_conv *s, la_method wish, int
     return p;
 }
 
-la_conv_plan la__conv_plan_sweep(la_device *dev, const la_conv *s, la_method wish, bool data_gradient)
+la_conv_plan la__conv_plan_sweep(la_device *dev, const la_conv *s, la_method wish, la_precision precision,
+                                 bool data_gradient)
 {
+    (void)precision; /* sums as they are defined are exact enough for each */
     la_conv_plan p = la__conv_plan(dev, s, wish, 0, (data_gradient ? s->c : s->o) / s->groups);
     if (p.method != LA_PLAIN && !la__trusted(dev, "conv2d_sweep", p.options, la__conv_trial_sweep, &p))
         p = (la_conv_plan){ .method = LA_PLAIN };

@@ -5,6 +5,7 @@
  */
 #include "ops/conv2d.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,10 +13,12 @@
 typedef struct problem {
     la_conv s;
     int nx, nw, ny;
-    float *host;  /* x, w, y one after the other */
+    float *host;  /* x, w, y and the norm's tensors one after the other */
     double *want; /* as large as the largest */
-    la_tensor *x, *w, *y, *result;
+    la_tensor *x, *w, *y, *norm[LA_NORMS], *result;
 } problem;
+
+enum { LOW = -2, HIGH = 2 }; /* the forward pass keeps these bounds */
 
 static int make(problem *p, la_device *dev, const la_conv *s)
 {
@@ -24,7 +27,7 @@ static int make(problem *p, la_device *dev, const la_conv *s)
     p->nx = s->n * s->h * s->w * s->c;
     p->nw = s->o * s->kh * s->kw * (s->c / s->groups);
     p->ny = s->n * s->oh * s->ow * s->o;
-    const int all = p->nx + p->nw + p->ny;
+    const int all = p->nx + p->nw + p->ny + LA_NORMS * s->o;
     p->host = la__calloc((size_t)all, sizeof *p->host);
     p->want = la__calloc((size_t)all, sizeof *p->want);
     if (!p->host || !p->want)
@@ -33,6 +36,12 @@ static int make(problem *p, la_device *dev, const la_conv *s)
     LA_TRY(la_tensor_from(&p->x, dev, LA_F32, LA_DIMS(p->nx), p->host));
     LA_TRY(la_tensor_from(&p->w, dev, LA_F32, LA_DIMS(p->nw), p->host + p->nx));
     LA_TRY(la_tensor_from(&p->y, dev, LA_F32, LA_DIMS(p->ny), p->host + p->nx + p->nw));
+    float *norm = p->host + p->nx + p->nw + p->ny;
+    for (int i = 0; i < LA_NORMS; i++, norm += s->o) {
+        for (int o = 0; i == LA_NORM_VARIANCE && o < s->o; o++)
+            norm[o] += 1.5f;
+        LA_TRY(la_tensor_from(&p->norm[i], dev, LA_F32, LA_DIMS(s->o), norm));
+    }
 done:
     return err;
 }
@@ -42,12 +51,36 @@ static void drop(problem *p)
     la_tensor_release(&p->x);
     la_tensor_release(&p->w);
     la_tensor_release(&p->y);
+    for (int i = 0; i < LA_NORMS; i++)
+        la_tensor_release(&p->norm[i]);
     la_tensor_release(&p->result);
     free(p->host);
     free(p->want);
 }
 
 typedef enum pass { FORWARD, DATA, WEIGHT } pass;
+
+/* Tensor i of the norm for channel o. */
+static double norm_at(const problem *p, int i, int o)
+{
+    return (double)p->host[p->nx + p->nw + p->ny + i * p->s.o + o];
+}
+
+static double scale_at(const problem *p, int o)
+{
+    return norm_at(p, LA_NORM_WEIGHT, o) / sqrt(norm_at(p, LA_NORM_VARIANCE, o));
+}
+
+/* What follows the sums of the forward pass; the residual is the gradient that the data pass gets. */
+static void finish(problem *p)
+{
+    const float *residual = p->host + p->nx + p->nw;
+    for (int at = 0; at < p->ny; at++) {
+        const int o = at % p->s.o;
+        const double sum = p->want[at] + norm_at(p, LA_NORM_BIAS, o) - norm_at(p, LA_NORM_MEAN, o) * scale_at(p, o);
+        p->want[at] = fmin(fmax(sum + (double)residual[at], LOW), HIGH);
+    }
+}
 
 /* Visits every product x w y of the convolution and adds it to the sum that the pass asks for. */
 static void expect(problem *p, pass which)
@@ -64,9 +97,9 @@ static void expect(problem *p, pass which)
                 continue;
             const int xi = ((n * s->h + row) * s->w + column) * s->c + o / og * cg + c, wi = o * s->kh * s->kw * cg + k;
             if (which == FORWARD)
-                p->want[at] += (double)x[xi] * (double)w[wi];
+                p->want[at] += (double)x[xi] * (double)w[wi] * scale_at(p, o);
             else if (which == DATA)
-                p->want[xi] += (double)y[at] * (double)w[wi];
+                p->want[xi] += (double)y[at] * (double)w[wi] * scale_at(p, o);
             else
                 p->want[wi] += (double)y[at] * (double)x[xi];
         }
@@ -77,16 +110,22 @@ static int compare(bool *good, problem *p, la_device *dev, const la_conv_plan *p
 {
     int err = 0;
     const int n = which == FORWARD ? p->ny : which == DATA ? p->nx : p->nw;
+    la_filter f = { .weight = p->w };
     float *got = la__calloc((size_t)n, sizeof *got);
     if (!got)
         return LA_ENOMEM;
     memset(p->want, 0, (size_t)n * sizeof *p->want);
     expect(p, which);
+    if (which == FORWARD)
+        finish(p);
+    for (int i = 0; i < LA_NORMS; i++)
+        f.norm[i] = p->norm[i];
     LA_TRY(la_tensor_new(&p->result, dev, LA_F32, LA_DIMS(n)));
     if (which == FORWARD)
-        LA_TRY(la__conv_forward(dev, &p->s, plan, p->result, p->x, p->w, NULL));
+        LA_TRY(la__conv_forward(dev, &p->s, plan, p->result, p->x, &f,
+                                &(la_epilogue){ p->y->storage->buffer, LOW, HIGH }));
     else if (which == DATA)
-        LA_TRY(la__conv_backward_x(dev, &p->s, plan, p->result, p->y, p->w));
+        LA_TRY(la__conv_backward_x(dev, &p->s, plan, p->result, p->y, &f));
     else
         LA_TRY(la__conv_backward_weight(dev, &p->s, plan, p->result, p->y, p->x));
     LA_TRY(la_tensor_read(p->result, got));

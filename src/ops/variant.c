@@ -16,9 +16,13 @@ bool la__plain_kernels(void)
 
 la_method la__method(const la_device *dev, la_method wish)
 {
-    if (wish != LA_AUTO)
+    if (wish == LA_PLAIN || wish == LA_CPU || wish == LA_GPU)
         return wish;
-    if (la__plain_kernels())
+    if (wish == LA_CLBLAST)
+        return LA_GPU;
+    if (wish >= LA_CPU6X64)
+        return LA_CPU;
+    if (wish == LA_AUTO && la__plain_kernels())
         return LA_PLAIN;
     return la__device_is_cpu(dev) ? LA_CPU : LA_GPU;
 }
@@ -37,6 +41,11 @@ static const struct {
 };
 static const la_tile narrow = { 6, 16, "-DMR=6 -DNR=16 -DFETCH" };
 static const la_tile elsewhere = { 6, 16, "-DMR=6 -DNR=16" };
+
+const la_tile *la__tile_named(la_method method)
+{
+    return method >= LA_CPU6X64 ? &wide[method - LA_CPU6X64].tile : NULL;
+}
 
 const la_tile *la__tile(const la_device *dev, int64_t rows, int64_t columns)
 {

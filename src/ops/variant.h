@@ -11,14 +11,27 @@
 
 #include "ops/op.h"
 
-typedef enum la_method { LA_AUTO, LA_PLAIN, LA_CPU, LA_GPU } la_method;
+typedef enum la_method {
+    LA_AUTO,
+    LA_PLAIN,
+    LA_CPU,
+    LA_GPU,
+    LA_WINOGRAD4, /* F(4x4, 3x3) and F(2x2, 3x3), of the device's family */
+    LA_WINOGRAD2,
+    LA_CLBLAST,
+    LA_CPU6X64, /* the cpu kernels with that tile */
+    LA_CPU8X48,
+    LA_CPU12X32,
+    LA_CPU14X16
+} la_method;
 
-#define LA_METHODS "auto|plain|cpu|gpu" /* the choices of an op's `method`, in the order of la_method */
+/* The choices of an op's `method`, in the order of la_method. An op that has no such kernels refuses. */
+#define LA_METHODS "auto|plain|cpu|gpu|winograd4|winograd2|clblast|cpu6x64|cpu8x48|cpu12x32|cpu14x16"
 
 /* LUALIGN_PLAIN=1: plain kernels wherever the caller leaves the choice to us. */
 bool la__plain_kernels(void);
 
-/* What `wish` means on this device: never LA_AUTO. */
+/* The family of kernels that `wish` means on this device: LA_PLAIN, LA_CPU or LA_GPU. */
 la_method la__method(const la_device *dev, la_method wish);
 
 /* A register tile of the cpu kernels. */
@@ -30,6 +43,9 @@ typedef struct la_tile {
 /* The tile that does a rows x columns product with the least work; rows 0: as many as you like. On a device that is
  * no CPU (where only tests ask) one that needs nothing special. */
 const la_tile *la__tile(const la_device *dev, int64_t rows, int64_t columns);
+
+/* The tile that a method names, or NULL. */
+const la_tile *la__tile_named(la_method method);
 
 /* A variant's program and how to try it: `trial` computes a small problem with it and with a reference on the host and
  * sets *good. It must not ask for a verdict on the same program. */

@@ -56,6 +56,7 @@ local FIT <const> = {
   matmul = { { 2, 3 }, { 3, 4 } },
   linear = { { 5, 3 }, { 4, 3 }, { 4 } },
   conv2d = { { 2, 5, 4, 3 }, { 2, 3, 2, 3 }, { 2 } },
+  conv2d_fused = { { 2, 5, 4, 3 }, { 2, 3, 2, 3 }, { 2 }, { 2 }, { 2 }, { 2 }, { 2 }, { 2, 3, 3, 2 } },
   cat = { { list = { { 2, 3 }, { 2, 3 } } } },
   stack = { { list = { { 2, 3 }, { 2, 3 } } } },
   sum_squares = { { list = { { 2, 3 }, { 3 } } } },
@@ -172,7 +173,7 @@ local function drawer(seed)
           args[i] = {}
           for k, shape in ipairs(f.list) do args[i][k] = draw.tensor(shape, true) end
         else
-          args[i] = draw.tensor(f, true, op.in_place or p.name:find "^running")
+          args[i] = draw.tensor(f, true, op.in_place or p.name:find "^running" or p.name:find "^norm_[mv]")
         end
       elseif f ~= nil then
         args[i] = f

@@ -117,8 +117,8 @@ static void no_variant_falls_back(void **state)
         skip();
     for (int i = 0; i < LA_COUNT(layers); i++)
         for (la_method wish = LA_CPU; wish <= LA_GPU; wish++) {
-            assert_int_equal(la__conv_plan_sweep(dev, &layers[i], wish, false).method, wish);
-            assert_int_equal(la__conv_plan_sweep(dev, &layers[i], wish, true).method, wish);
+            assert_int_equal(la__conv_plan_sweep(dev, &layers[i], wish, LA_DEFAULT, false).method, wish);
+            assert_int_equal(la__conv_plan_sweep(dev, &layers[i], wish, LA_DEFAULT, true).method, wish);
             assert_int_equal(la__conv_plan_weight(dev, &layers[i], wish).method, wish);
         }
 }

@@ -1,0 +1,203 @@
+-- SPDX-License-Identifier: MIT
+
+local optest <const> = require "lib.optest"
+local convolution <const> = require "lib.convolution"
+local la <const> = require "lualign"
+local P <const> = optest.P
+
+local BOUNDS <const> = {
+  none = { -math.huge, math.huge }, relu = { 0, math.huge }, relu6 = { 0, 6 },
+}
+
+local function reference(x, w, bias, norm_weight, norm_bias, mean, variance, residual, opts)
+  local y <const> = convolution(x, w, bias or opts, bias and opts)
+  local low <const>, high <const> = table.unpack(BOUNDS[opts.activation or "none"])
+  local O <const> = w.shape[1]
+  for i, v in ipairs(y.data) do
+    local o <const> = (i - 1) % O + 1
+    if norm_weight then
+      local scale <const> = norm_weight.data[o] / math.sqrt(variance.data[o] + (opts.eps or 1e-5))
+      v = (v - mean.data[o]) * scale + norm_bias.data[o]
+    end
+    v = residual and v + residual.data[i] or v
+    y.data[i] = v < low and low or v > high and high or v
+  end
+  return y
+end
+
+-- Which optional inputs there are: "bnr" is bias, norm and residual.
+local function case(x, w, which, opts)
+  return function(rng)
+    local a <const>, b <const> = rng.randn(table.unpack(x)), rng.randn(table.unpack(w))
+    local bias <const> = which:find "b" and rng.randn(w[1]) or nil
+    local norm = {}
+    if which:find "n" then
+      norm = { rng.randn(w[1]), rng.randn(w[1]), rng.randn(w[1]), rng.uniform(0.3, 2, w[1]) }
+    end
+    local shape <const> = convolution(a, b, opts).shape
+    local residual <const> = which:find "r" and rng.randn(table.unpack(shape)) or nil
+    return a, b, bias, norm[1], norm[2], norm[3], norm[4], residual, opts
+  end
+end
+
+local function with(method, opts)
+  local all <const> = { method = method }
+  for key, value in pairs(opts) do
+    all[key] = value
+  end
+  return all
+end
+
+local METHODS <const> = { "auto", "plain", "cpu", "gpu" }
+local DIFFERENTIATED <const> = { 1, 2, 3, 4, 5, 8 } -- not the statistics
+
+for _, method in ipairs(METHODS) do
+  local sizes <const> = {}
+  local function sized(label, x, w, which, opts)
+    sizes[#sizes + 1] = { method .. ": " .. label, case(x, w, which, with(method, opts)) }
+  end
+  for _, which in ipairs { "", "b", "n", "r", "bn", "br", "nr", "bnr" } do
+    for _, activation in ipairs { "none", "relu", "relu6" } do
+      sized(("'%s', %s"):format(which, activation), { 1, 4, 5, 3 }, { 4, 3, 3, 3 }, which,
+        { padding = 1, activation = activation })
+      sized(("'%s', %s, depthwise"):format(which, activation), { 1, 4, 5, 5 }, { 5, 3, 3, 1 }, which,
+        { padding = 1, activation = activation, groups = 5 })
+    end
+  end
+  local all <const> = "bnr"
+  sized("one pixel", { 1, 1, 1, 1 }, { 1, 1, 1, 1 }, all, { activation = "relu" })
+  sized("no images", { 0, 4, 4, 3 }, { 5, 3, 3, 3 }, all, { padding = 1, activation = "relu" })
+  sized("another eps", { 1, 3, 4, 2 }, { 3, 2, 2, 2 }, "n", { eps = 0.5 })
+  sized("pointwise", { 2, 5, 3, 17 }, { 33, 1, 1, 17 }, all, { activation = "relu" })
+  sized("pointwise, stride 2", { 1, 5, 7, 6 }, { 5, 1, 1, 6 }, all, { stride = 2, activation = "relu6" })
+  sized("stride 2", { 2, 6, 7, 3 }, { 17, 3, 3, 3 }, all, { stride = 2, padding = 1, activation = "relu" })
+  sized("stride 3 and 2, kernel 2 x 3", { 1, 9, 8, 2 }, { 3, 2, 3, 2 }, all, { stride = { 3, 2 }, padding = { 1, 0 } })
+  sized("dilation", { 1, 9, 8, 3 }, { 2, 3, 2, 3 }, all, { dilation = { 2, 3 }, padding = 2, activation = "relu" })
+  sized("stride wider than the kernel", { 1, 8, 7, 3 }, { 2, 2, 2, 3 }, all, { stride = 4, activation = "relu" })
+  sized("first layer of a network", { 1, 11, 12, 3 }, { 5, 7, 7, 3 }, all,
+    { stride = 2, padding = 3, activation = "relu" })
+  sized("groups, stride 2", { 1, 7, 6, 8 }, { 4, 3, 3, 4 }, all,
+    { groups = 2, stride = 2, padding = { 0, 1, 1, 0 }, activation = "relu" })
+  sized("depthwise, stride 2, 19 channels", { 1, 7, 6, 19 }, { 19, 3, 3, 1 }, all,
+    { groups = 19, stride = 2, padding = 1, activation = "relu6" })
+  sized("depthwise, 5 x 5, dilated", { 1, 9, 12, 8 }, { 8, 5, 5, 1 }, all,
+    { groups = 8, dilation = { 1, 2 }, padding = 2, activation = "relu6" })
+  optest("conv2d_fused", {
+    args = case({ 2, 5, 7, 3 }, { 4, 3, 3, 3 }, all, { padding = 1, activation = "relu", method = method }),
+    ref = reference, grad = DIFFERENTIATED, elements = 12, sizes = sizes,
+    step = 1e-6, -- few activations have a kink that near
+  })
+end
+
+local small <const> = { { 1, 3, 4, 2 }, { 2, 2, 2, 2 } }
+
+optest("conv2d_fused", {
+  args = case(small[1], small[2], "bnr", {}),
+  rejects = {
+    { "half a norm", function(rng)
+      return rng.randn(1, 3, 4, 2), rng.randn(2, 2, 2, 2), nil, rng.randn(2), rng.randn(2), nil, rng.randn(2)
+    end, "norm_weight, norm_bias, norm_mean and norm_variance come together, norm_mean is missing" },
+    { "a norm without its weight", function(rng)
+      return rng.randn(1, 3, 4, 2), rng.randn(2, 2, 2, 2), nil, nil, rng.randn(2), rng.randn(2), rng.randn(2)
+    end, "norm_weight is missing" },
+    { "a long norm", function(rng)
+      return rng.randn(1, 3, 4, 2), rng.randn(2, 2, 2, 2), nil, rng.randn(2), rng.randn(3), rng.randn(2), rng.randn(2)
+    end, "norm_bias must be (2), got (3)" },
+    { "another residual", function(rng)
+      return rng.randn(1, 3, 4, 2), rng.randn(2, 2, 2, 2), nil, nil, nil, nil, nil, rng.randn(1, 2, 3, 1)
+    end, "residual must be (1, 2, 3, 2) like the result, got (1, 2, 3, 1)" },
+    { "an integer residual", function(rng)
+      return rng.randn(1, 3, 4, 2), rng.randn(2, 2, 2, 2), nil, nil, nil, nil, nil, rng.ints(0, 9, 1, 2, 3, 2)
+    end, "residual must be float32" },
+    { "an unknown activation", case(small[1], small[2], "", { activation = "gelu" }), "none|relu|relu6" },
+    { "an unknown precision", case(small[1], small[2], "", { precision = "half" }), "default|strict|bfloat16" },
+    { "a long bias", function(rng) return rng.randn(1, 3, 4, 2), rng.randn(3, 2, 2, 2), rng.randn(4) end,
+      "bias must be (3), got (4)" },
+  },
+})
+
+describe("conv2d_fused", function()
+  local function list(t)
+    return t:reshape(-1):totable()
+  end
+
+  for _, method in ipairs(METHODS) do
+    for _, kind in ipairs {
+      { "general", la.tensor { { { { 1 } } } }, {} },
+      { "depthwise", la.tensor { { { { 1 } } }, { { { 1 } } }, { { { 1 } } }, { { { 1 } } } }, { groups = 4 } },
+    } do
+      local label <const>, weight <const>, options <const> = table.unpack(kind)
+      it(("%s, %s: at the bounds the gradient stops, NaN passes"):format(method, label), function()
+        local nan <const> = 0 / 0
+        local values <const> = { -1, 0, 3, 6, 7, nan, 5.5, -0.25 }
+        local shape <const> = options.groups and { 1, 1, 2, 4 } or { 1, 1, 8, 1 }
+        for activation, expected in pairs {
+          relu = { { 0, 0, 3, 6, 7, nan, 5.5, 0 }, { 0, 0, 3, 4, 5, 6, 7, 0 } },
+          relu6 = { { 0, 0, 3, 6, 6, nan, 5.5, 0 }, { 0, 0, 3, 0, 0, 6, 7, 0 } },
+        } do
+          local x <const> = la.tensor(values):reshape(table.unpack(shape)):contiguous():requires_grad_(true)
+          local r <const> = la.zeros(table.unpack(shape)):requires_grad_(true)
+          local y <const> = la.conv2d_fused(x, weight, nil, nil, nil, nil, nil, r,
+            with(method, { activation = activation, groups = options.groups }))
+          local seed <const> = la.tensor { 1, 2, 3, 4, 5, 6, 7, 8 }:reshape(table.unpack(shape)):contiguous()
+          y:backward(seed)
+          for i, v in ipairs(list(y:detach())) do
+            local want <const> = expected[1][i]
+            assert.is_true(v == want or (v ~= v and want ~= want), ("%s %d: %g"):format(activation, i, v))
+          end
+          assert.are.same(expected[2], list(x.grad))
+          assert.are.same(expected[2], list(r.grad))
+          assert.are.same({ 1, 2, 3, 4, 5, 6, 7, 8 }, list(seed)) -- not written to
+        end
+      end)
+    end
+
+    it(method .. ": what was made of the weights is made again when they change", function()
+      local x <const> = la.randn(1, 5, 6, 3)
+      for _, groups in ipairs { 1, 3 } do
+        local w <const>, b <const> = la.randn(3, 3, 3, 3 // groups), la.randn(3)
+        local norm <const> = { la.randn(3), la.randn(3), la.randn(3), la.rand(3) }
+        local function run(eps)
+          return la.conv2d_fused(x, w, b, norm[1], norm[2], norm[3], norm[4],
+            { groups = groups, padding = 1, eps = eps, method = method })
+        end
+        local function expect(eps)
+          local y <const> = la.conv2d(x, w:contiguous(), b, { groups = groups, padding = 1, method = "plain" })
+          return la.batch_norm(y, norm[1], norm[2], norm[3], norm[4], { eps = eps })
+        end
+        local function check(eps)
+          for _ = 1, 2 do
+            optest.close(run(eps), P(expect(eps)), 1e-5, "result")
+          end
+        end
+        check(1e-5)
+        check(0.1)
+        w:mul_(2)
+        check(0.1)
+        b:add_(1)
+        check(0.1)
+        for _, t in ipairs(norm) do
+          t:mul_(1.5)
+          check(0.1)
+        end
+      end
+    end)
+  end
+
+  it("leaves a gradient alone that others hold", function()
+    local x <const> = la.tensor { { { { -1 }, { 2 } } } }:requires_grad_(true)
+    local w <const> = la.tensor { { { { 3 } } } }:requires_grad_(true)
+    local a <const> = la.conv2d_fused(x, w, { activation = "relu" })
+    local b <const> = la.conv2d_fused(x, w, { activation = "relu" })
+    local seed <const> = la.tensor { { { { 5 }, { 7 } } } }
+    la.add(a, b):backward(seed) -- one gradient for both
+    assert.are.same({ 0, 42 }, list(x.grad))
+    assert.are.same({ 28 }, list(w.grad))
+    assert.are.same({ 5, 7 }, list(seed))
+    x.grad = nil
+    local c <const> = la.conv2d_fused(x, w, { activation = "relu" })
+    local d <const> = la.add(c, x) -- x gets the very tensor that c gets
+    la.mul(d, d):sum():backward()
+    assert.are.same({ -2, 64 }, list(x.grad)) -- d = { -1, 8 }; 2 d (1 + 3 [x > 0])
+  end)
+end)
