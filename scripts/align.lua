@@ -14,9 +14,13 @@ parser:option("--model", "a trained network; without it the shipped features are
 parser:option("--refine", "gradient steps on the pair's own soft inlier count (default: 60 without a model, 0 with)")
   :argname("N"):convert(cli.count)
 parser:option("--power", "sharpening of the correlation that --refine counts on", 4):argname("P"):convert(cli.positive)
+parser:option("--precision", "of convolutions: bfloat16 is faster on devices that compute with it", "default")
+  :choices { "default", "strict", "bfloat16" }
 local args <const> = cli.parse(parser, arg)
 
-local t <const> = la.align(args.source, args.target, { model = args.model, refine = args.refine, power = args.power })
+local t <const> = la.align(args.source, args.target, {
+  model = args.model, refine = args.refine, power = args.power, precision = args.precision,
+})
 la.io.mkdirs(args.out)
 
 local function write(name, image)

@@ -51,7 +51,7 @@ local before <const> = score("before training", network)
 local function refining()
   return la.align.aligner {
     model = model, refine = args.refine, starts = true,
-    features = la.models.features { trunks = { { "mobilenetv2", layers = { 5, 8, 14 } } } },
+    features = la.models.features({ trunks = { { "mobilenetv2", layers = { 5, 8, 14 } } } }):fuse(),
   }
 end
 

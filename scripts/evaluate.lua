@@ -14,6 +14,8 @@ parser:option("--model", "a trained network, identity, nearest, or untrained (fe
 parser:option("--refine", "gradient steps on each pair's own soft inlier count"):argname("N"):convert(cli.count)
 parser:flag("--starts", "let --refine begin also from eleven affine starts, not from the network's answer alone")
 parser:option("--power", "sharpening of the correlation that --refine counts on", 4):argname("P"):convert(cli.positive)
+parser:option("--precision", "of convolutions: bfloat16 is faster on devices that compute with it", "default")
+  :choices { "default", "strict", "bfloat16" }
 parser:option("--json", "write every pair's transformations and scores there"):argname("FILE")
 local args <const> = cli.parse(parser, arg)
 
@@ -31,7 +33,7 @@ local function method()
   if args.model == "identity" then
     return evaluate.identity()
   elseif args.model == "nearest" then
-    return evaluate.nearest(la.align.default_features(), 240, "antialias")
+    return evaluate.nearest(la.align.default_features():fuse { precision = args.precision }, 240, "antialias")
   end
   local model = args.model
   if model == "untrained" then
@@ -41,7 +43,9 @@ local function method()
   if model and args.starts then
     starts = true
   end
-  return evaluate.aligned(la.align.aligner { model = model, refine = args.refine, starts = starts, power = args.power })
+  return evaluate.aligned(la.align.aligner {
+    model = model, refine = args.refine, starts = starts, power = args.power, precision = args.precision,
+  })
 end
 
 local list <const> = pairs_of_dataset()

@@ -77,6 +77,7 @@ local DEFAULTS <const> = {
   size = 240,                  -- side to which both pictures are resized
   filter = options.optional,   -- "bilinear" (the default with a model, as trained) or "antialias"
   features = options.optional, -- of la.models.features, for the count that refine raises; default: the model's own
+  precision = options.optional, -- of convolutions: default, strict or bfloat16 (model:fuse), where the model is a file
 }
 
 --- What features are used when nothing is said: the three layers of the shipped MobileNetV2 that align best.
@@ -98,12 +99,12 @@ end
 function align.aligner(given)
   local o <const> = options.check("align", given, DEFAULTS)
   local self <const> = setmetatable({ power = o.power, size = o.size }, Aligner)
+  local precision <const> = { precision = o.precision }
   if o.model then
-    self.model = type(o.model) == "string" and la.models.load(o.model) or o.model
-    self.model:eval()
+    self.model = type(o.model) == "string" and la.models.load(o.model):fuse(precision) or o.model:eval()
     self.size = self.model.config and self.model.config.size or o.size
   end
-  self.features = o.features or not o.model and align.default_features() or nil
+  self.features = o.features or not o.model and align.default_features():fuse(precision) or nil
   self.refine = o.refine or (self.model and 0 or 60)
   if not self.model and self.refine < 1 then
     error("align: without a model, refine must be at least 1: there is nothing else to align by", 2)

@@ -287,7 +287,7 @@ describe("features", function()
     fails("option 'layers' is missing", models.features, { trunks = { { "mobilenetv2" } } })
     fails("mobilenetv2: last must be a block from 0 to 16, got 17", models.features,
       { trunks = { { "mobilenetv2", layers = { 17 }, weights = false } } })
-    fails("mobilenetv2: has no layer conv9", models.features,
+    fails("mobilenetv2: last must be a block from 0 to 16, got conv9", models.features,
       { trunks = { { "mobilenetv2", layers = { 1, "conv9" }, weights = false } } })
     fails("needs at least one trunk", models.features, { trunks = {} })
   end)

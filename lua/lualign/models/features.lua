@@ -11,22 +11,11 @@
 local la <const> = require "lualign"
 local Module <const> = require "lualign.nn.module"
 local options <const> = require "lualign.util.options"
+local trunks <const> = require "lualign.models.trunks"
 
 local Features <const> = Module.class "Features"
 
-local TRUNKS <const> = { mobilenetv2 = true, efficientnet_lite0 = true, resnet101 = true, vgg16 = true }
 local STRIDE <const> = 16 -- of the automatic grid
-
--- The last block that a trunk of numbered blocks needs; nil for the others.
-local function last_block(layers)
-  local last
-  for _, layer in ipairs(layers) do
-    if math.type(layer) == "integer" then
-      last = math.max(last or 0, layer)
-    end
-  end
-  return last
-end
 
 local function make_trunk(given)
   local o <const> = options.check("features: trunk", given, {
@@ -34,12 +23,11 @@ local function make_trunk(given)
     weights = options.optional, dilated = options.optional "boolean",
   }, 4)
   local kind <const> = o[1] or o.kind
-  if not TRUNKS[kind] then
-    local names <const> = { "mobilenetv2", "efficientnet_lite0", "resnet101", "vgg16" }
+  if not trunks.known[kind] then
     error(string.format("features: there is no trunk '%s'%s; there are %s", tostring(kind),
-      options.hint(tostring(kind), names), table.concat(names, ", ")), 5)
+      options.hint(tostring(kind), trunks.names), table.concat(trunks.names, ", ")), 5)
   end
-  local trunk <const> = la.models[kind] { weights = o.weights, last = last_block(o.layers), dilated = o.dilated }
+  local trunk <const> = la.models[kind] { weights = o.weights, last = o.layers, dilated = o.dilated }
   for _, layer in ipairs(o.layers) do
     trunk:check_layer(layer)
   end

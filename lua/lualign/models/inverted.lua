@@ -4,6 +4,7 @@
 -- and biases and TensorFlow's "SAME" padding. Layers are the numbers of the blocks, whose outputs they are, and "conv".
 
 local la <const> = require "lualign"
+local fuse <const> = require "lualign.nn.fuse"
 local nn <const> = require "lualign.nn"
 local Module <const> = require "lualign.nn.module"
 local Trunk <const> = require "lualign.models.trunk"
@@ -28,9 +29,9 @@ function Block:init(o)
 end
 
 function Block:forward(x)
-  local y <const> = self.expand and la.relu6(self.expand(x)) or x
-  local z <const> = self.project(la.relu6(self.depthwise(y)))
-  return self.residual and x + z or z
+  local y = self.expand and fuse.apply(self.expand, nil, x, { activation = "relu6" }) or x
+  y = fuse.apply(self.depthwise, nil, y, { activation = "relu6" })
+  return fuse.apply(self.project, nil, y, { residual = self.residual and x or nil })
 end
 
 function Block:extra()
@@ -53,17 +54,20 @@ end
 
 function Inverted:init(plan, given)
   local o <const> = options.check(plan.kind, given, {
-    weights = options.optional, last = #plan.blocks - 1, dilated = false,
+    weights = options.optional, last = options.any(#plan.blocks - 1), dilated = false,
   }, 4)
-  self.kind, self.last, self.channels = plan.kind, o.last, { conv = plan.width }
-  if math.type(o.last) ~= "integer" or o.last < 0 or o.last >= #plan.blocks then
-    error(string.format("%s: last must be a block from 0 to %d, got %s", plan.kind, #plan.blocks - 1,
-      tostring(o.last)), 4)
-  end
+  self.kind, self.channels = plan.kind, { conv = plan.width }
+  self.last = self.furthest(o.last, function(layer)
+    if layer ~= "conv" and (math.type(layer) ~= "integer" or layer < 0 or layer >= #plan.blocks) then
+      error(string.format("%s: last must be a block from 0 to %d, got %s", plan.kind, #plan.blocks - 1,
+        tostring(layer)), 7)
+    end
+    return layer == "conv" and -1 or layer
+  end)
   self:set_range(plan.scale, plan.shift)
   self:child("conv", nn.Conv2d { 3, plan.width, kernel = 3, stride = 2, padding = "same" })
   local inputs = plan.width
-  for index = 0, o.last do
+  for index = 0, self.last do
     local settings <const> = block_options(plan, index, inputs, o.dilated)
     self:child("block" .. index, Block(settings))
     self.channels[index] = settings.outputs
@@ -74,7 +78,7 @@ end
 
 --- Runs x through the layers; see models/trunk.lua.
 function Inverted:run(x, visit)
-  x = la.relu6(self.conv(x))
+  x = fuse.apply(self.conv, nil, x, { activation = "relu6" })
   local done = visit("conv", x)
   for index = 0, self.last do
     if done then

@@ -9,7 +9,8 @@
 --   kind                 the trunk's name
 --   channels             layer -> number of channels, for every layer that it has
 --   scale, shift         x * scale + shift brings RGB of 0..255 into the trunk's own range: a number, or three
--- and has a method run(x, visit), which calls visit(layer, y) after each layer and ends when that returns true.
+-- and a method run(x, visit, wanted), which calls visit(layer, y) after each layer and ends when that returns true.
+-- It may leave out layers that are not in the set `wanted`, if it is given one, where their values are never made.
 
 local la <const> = require "lualign"
 local Module <const> = require "lualign.nn.module"
@@ -28,6 +29,17 @@ function Trunk:set_range(scale, shift)
     neutral[k] = -(type(shift) == "table" and shift[k] or shift) / (type(scale) == "table" and scale[k] or scale)
   end
   self.neutral = la.keep(la.tensor(neutral)) -- the colour that becomes 0
+end
+
+--- How far a trunk must be made: the largest of rank(layer) over `last`, one layer or a list of layers. rank raises an
+-- error for a layer that there is not.
+function Trunk.furthest(last, rank)
+  local most
+  for _, layer in ipairs(type(last) == "table" and last or { last }) do
+    local r <const> = rank(layer)
+    most = math.max(most or r, r)
+  end
+  return most
 end
 
 --- Images (N, H, W, 3), RGB from 0 to 255, in the range that the trunk was trained on, as float32.
@@ -72,7 +84,7 @@ function Trunk:features(x, layers)
       left = left - 1
     end
     return left == 0
-  end)
+  end, wanted)
   local list <const> = {}
   for i, layer in ipairs(layers) do
     list[i] = found[layer]
@@ -85,7 +97,7 @@ function Trunk:forward(x)
   local last
   self:run(x, function(_, y)
     last = y
-  end)
+  end, {})
   return last
 end
 

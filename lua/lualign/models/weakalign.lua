@@ -19,16 +19,9 @@ local Features <const> = require "lualign.models.features"
 local Module <const> = require "lualign.nn.module"
 local Regressor <const> = require "lualign.models.regressor"
 local options <const> = require "lualign.util.options"
+local trunk_names <const> = require "lualign.models.trunks"
 
 local Weakalign <const> = Module.class "Weakalign"
-
--- Layers of single trunks. `paper`: cells lie as the papers' losses have it, else their centres are half a cell inside.
-local BACKBONES <const> = {
-  mobilenetv2 = { layers = { 8, 14, 15 } },
-  efficientnet_lite0 = { layers = { 10, 14 } },
-  resnet101 = { layers = { "layer3" }, paper = true },
-  vgg16 = { layers = { "pool4" }, paper = true },
-}
 
 local NAMES <const> = { "FeatureRegression", "FeatureRegression2" }
 
@@ -53,10 +46,11 @@ local function trunks_of(o)
   if type(o.backbone) == "table" then
     return o.backbone, false
   end
-  local known <const> = BACKBONES[o.backbone]
+  local known <const> = trunk_names.known[o.backbone]
   if not known then
-    error(string.format("weakalign: backbone must be mobilenetv2, efficientnet_lite0, resnet101, vgg16 or a list of "
-      .. "trunks, got '%s'", tostring(o.backbone)), 4)
+    error(string.format("weakalign: backbone must be a list of trunks or one of %s, got '%s'%s",
+      table.concat(trunk_names.names, ", "), tostring(o.backbone),
+      options.hint(tostring(o.backbone), trunk_names.names)), 4)
   end
   return { { o.backbone, layers = o.layers or known.layers, weights = o.weights } }, known.paper
 end
@@ -132,9 +126,19 @@ local function warped(self, images, stage, theta)
   return la.grid_sample(images:astype("float32") - neutral, grid) + neutral
 end
 
+-- The features of source and target, in one pass: a larger batch is faster.
+local function both_features(self, source, target)
+  if source:size(2) ~= target:size(2) or source:size(3) ~= target:size(3) then
+    return self:features(source), self:features(target)
+  end
+  local n <const> = source:size(1)
+  local all <const> = self:features(la.cat({ source, target }, 1))
+  return all:narrow(1, 1, n), all:narrow(1, n + 1, target:size(1))
+end
+
 function Weakalign:forward(source, target)
   local stages <const> = self.config.stages
-  local a <const>, b <const> = self:features(source), self:features(target)
+  local a <const>, b <const> = both_features(self, source, target)
   local correlation <const> = la.correlation(a, b)
   local answer <const> = setmetatable({ correlation = correlation, source_features = a, target_features = b }, Answer)
   answer[stages[1]] = self.FeatureRegression(correlation)

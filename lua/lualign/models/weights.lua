@@ -3,16 +3,10 @@
 -- Where files of pre-trained weights are, and how they become state of our modules.
 
 local la <const> = require "lualign"
+local trunks <const> = require "lualign.models.trunks"
 
 local weights <const> = {}
 
--- Files by the names of the trunks that they are for.
-local FILES <const> = {
-  mobilenetv2 = "mobilenetv2-oidv4.safetensors",
-  efficientnet_lite0 = "efficientnet-lite0-imagenet.safetensors",
-  resnet101 = "resnet101-imagenet.safetensors",
-  vgg16 = "vgg16-imagenet.safetensors",
-}
 
 local function exists(path)
   local file <close> = io.open(path, "rb")
@@ -49,7 +43,8 @@ function weights.find(name)
     end
     return name
   end
-  local file <const> = FILES[name] or name:find "%.safetensors$" and name or name .. ".safetensors"
+  local file <const> = trunks.known[name] and trunks.known[name].file
+    or name:find "%.safetensors$" and name or name .. ".safetensors"
   for _, folder in ipairs(folders()) do
     if exists(folder .. "/" .. file) then
       return folder .. "/" .. file

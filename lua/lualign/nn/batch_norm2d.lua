@@ -21,9 +21,14 @@ function BatchNorm2d:init(given)
   self:buffer("running_var", la.ones(o[1]))
 end
 
+--- Whether it normalises by the running statistics now.
+function BatchNorm2d:uses_running()
+  return self.frozen or not self.training
+end
+
 function BatchNorm2d:forward(x)
   return la.batch_norm(x, self.weight, self.bias, self.running_mean, self.running_var, {
-    training = self.training and not self.frozen, momentum = self.momentum, eps = self.eps,
+    training = not self:uses_running(), momentum = self.momentum, eps = self.eps,
   })
 end
 

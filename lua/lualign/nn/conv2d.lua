@@ -50,10 +50,16 @@ function Conv2d:padding_of(x)
   return { top, bottom, left, right }
 end
 
-function Conv2d:forward(x)
-  return la.conv2d(x, self.weight, self.bias, {
+--- The options of la.conv2d and la.conv2d_fused for an x of that size.
+function Conv2d:settings(x)
+  return {
     stride = self.stride, padding = self:padding_of(x), dilation = self.dilation, groups = self.groups,
-  })
+    precision = self.precision,
+  }
+end
+
+function Conv2d:forward(x)
+  return la.conv2d(x, self.weight, self.bias, self:settings(x))
 end
 
 local function text(value)

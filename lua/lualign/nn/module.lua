@@ -252,6 +252,22 @@ function Module:eval()
   return self:train(false)
 end
 
+local PRECISIONS <const> = { default = true, strict = true, bfloat16 = true }
+
+--- Makes the module one that only computes: in evaluation mode, so that batch norm folds into the convolutions, and
+-- with nothing trained, so that packed and transformed weights are kept. opts.precision, of its convolutions:
+-- "default"; "strict", the smallest error; "bfloat16", on devices that compute with it. Returns the module.
+function Module:fuse(opts)
+  local o <const> = options.check("fuse", opts, { precision = options.optional "string" })
+  if o.precision and not PRECISIONS[o.precision] then
+    error(string.format("fuse: precision must be default, strict or bfloat16, got '%s'", o.precision), 2)
+  end
+  walk(self, function(module)
+    module.precision = o.precision
+  end)
+  return self:eval():requires_grad_(false)
+end
+
 --- Whether the parameters are to be given gradients. Returns the module.
 function Module:requires_grad_(on)
   for _, p in ipairs(self:parameters()) do

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 --
 -- nn.Sequential { first, second, ... }: each module on the result of the one before. In names of state they count from
--- 0 ("0.weight"), as in PyTorch's files; seq[1] is the first, #seq how many there are.
+-- 0 ("0.weight"), as in PyTorch's files; seq[1] is the first, #seq how many there are. Convolutions run fused with the
+-- batch norm and the activation that follow them (nn/fuse.lua).
 
 local Module <const> = require "lualign.nn.module"
 
@@ -19,10 +20,11 @@ function Sequential:__len()
 end
 
 function Sequential:forward(x)
-  for _, name in ipairs(self.registered.children) do
-    x = self[name](x)
+  local modules <const> = {}
+  for i, name in ipairs(self.registered.children) do
+    modules[i] = self[name]
   end
-  return x
+  return require("lualign.nn.fuse").run(modules, x)
 end
 
 return Sequential
