@@ -1,27 +1,75 @@
 // SPDX-License-Identifier: MIT
 //
-// matmul_cpu.cl -- products of matrices on CPUs: one work-item is one register tile of MR rows and NR columns.
+// matmul_cpu.cl -- products of matrices on CPUs, in register tiles.
 //
-// Rows of a are read where they lie and broadcast; b is packed into panels of NR columns,
-//   packed[z][j / NR][p][j % NR]   and behind all panels the bias, padded to whole panels
-// so that the innermost loop reads both from consecutive addresses. -DMR and -DNR choose the tile: MR NR / 16 sums must
-// fit the vector registers. No local memory, no barriers, work-groups of one.
+// b is packed into panels of NR columns, packed[z][panel][p][column], the last one as wide as it must be in whole
+// vectors of 16; behind all panels lies the bias, padded likewise. Where all panels are whole, b and the bias may also
+// be read where they are. A work-item makes a block of rows for a group of panels: for each panel (which then stays in
+// the cache) tile after tile of rows, each one a loop over p that loads a row of the panel and multiplies it by MR
+// numbers of a, broadcast. The widest tile is MR x NR (-D); the narrower ones, for the last panel, have as many rows as
+// registers allow. No local memory, no barriers, work-groups of one.
+//
+// Rows of a are read where they lie, those of the next tile being fetched meanwhile (-DFETCH). With -DTA, where a is
+// given transposed, a work-item copies its block of a into its own memory first, since in place it would touch a page
+// per number.
 #include "common.clh"
 
 #define NV (NR / 16)
 #define UNROLL _Pragma("unroll")
 
+// Asks for a line of the cache before it is needed: a hint, left out where the compiler has none.
+#define PREFETCH(p)
+#if defined(FETCH) && defined(__has_builtin)
+#if __has_builtin(__builtin_prefetch)
+#undef PREFETCH
+#define PREFETCH(p) __builtin_prefetch((const void *)(uintptr_t)(p), 0, 2)
+#endif
+#endif
+
 typedef struct {
     int m, n, k;
-    int az, ai;       // strides of a: batch, row; its columns are next to each other
-    int cz;           // batch stride of c
-    int bz;           // panels from one packed matrix to the next: 0 when all use the same
-    int panels;       // of one matrix
-    int bias;         // where the bias starts, in panels' floats: matrices * panels * k * NR
-    int panels_first; // which of them the first dimension of the grid takes: tiles of rows (0) or panels (1)
+    int az, ai;             // strides of a: batch, and row (with TA: column); the others are next to each other
+    int cz;                 // batch stride of c
+    int bz;                 // floats from one right matrix to the next: 0 when all use the same
+    int panel, pitch;       // from panel to panel, and from row to row of whole ones
+    int bias;               // where the bias starts, -1: there is none
+    int rows, group, depth; // of a work-item: rows of c, panels; slices of p in which it goes through both
     int residual, clamps;
     float low, high;
 } product;
+
+// The first `count` of 16 numbers, zeros for the rest, and back.
+static inline float16 load_part(__global const float *from, int count)
+{
+    float part[16];
+    UNROLL for (int j = 0; j < 16; j++) part[j] = 0.0f;
+    for (int j = 0; j < count; j++)
+        part[j] = from[j];
+    return vload16(0, part);
+}
+
+static inline void store_part(float16 v, __global float *to, int count)
+{
+    float8 w = v.lo;
+    if (count & 8) {
+        vstore8(v.lo, 0, to);
+        to += 8;
+        w = v.hi;
+    }
+    float4 x = w.lo;
+    if (count & 4) {
+        vstore4(w.lo, 0, to);
+        to += 4;
+        x = w.hi;
+    }
+    if (count & 2) {
+        vstore2(x.lo, 0, to);
+        to += 2;
+        x.lo = x.hi;
+    }
+    if (count & 1)
+        *to = x.x;
+}
 
 // A NaN stays one.
 static inline float16 clamped(float16 v, float low, float high)
@@ -30,57 +78,152 @@ static inline float16 clamped(float16 v, float low, float high)
     return v > high ? (float16)high : v;
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_fwd_cpu(__global float *restrict c,
-                                                                            __global const float *restrict a,
-                                                                            __global const float *restrict packed,
-                                                                            __global const float *residual,
-                                                                            const product s)
-{
-    const int i0 = (int)get_global_id(s.panels_first) * MR, panel = (int)get_global_id(1 - s.panels_first);
-    const int z = (int)get_global_id(2);
-    __global const float *b = packed + (size_t)(z * s.bz + panel) * s.k * NR;
-    __global const float *bias = packed + (size_t)s.bias + panel * NR;
-    __global const float *row[MR];
-    float16 acc[MR][NV];
+#ifdef TA
+#define A
+#define ROWS 48
+#define DEPTH 1024
+#define A_ROWS(R)
+#define A_AT(r) a[p * ROWS + r]
+#define A_NEXT(R)
+#else
+#define A __global
+#define A_ROWS(R)                \
+    __global const float *at[R]; \
+    UNROLL for (int r = 0; r < R; r++) at[r] = a + min(r, rows - 1) * s->ai;
+#define A_AT(r) at[r][p]
+#define A_NEXT(R) PREFETCH(a + R * (s->ai + p)); // rows follow each other
+#endif
 
-    UNROLL for (int r = 0; r < MR; r++)
-    {
-        row[r] = a + (z * s.az + min(i0 + r, s.m - 1) * s.ai);
-        UNROLL for (int v = 0; v < NV; v++) acc[r][v] = vload16(v, bias);
+// One register tile of R rows and V vectors: c = (first slice of p: bias, else c) + a b, and in the last one what
+// follows the sums. `rows` and `columns` are those that exist.
+#define TILE(R, V)                                                                                                     \
+    static void tile##V(__global float *c, __global const float *residual, A const float *a, __global const float *b,  \
+                        __global const float *bias, int pitch, int rows, int columns, int depth, int begins, int ends, \
+                        const product *s)                                                                              \
+    {                                                                                                                  \
+        float16 acc[R][V];                                                                                             \
+        const int whole = rows >= R && columns >= 16 * V;                                                              \
+        A_ROWS(R)                                                                                                      \
+        if (begins)                                                                                                    \
+            UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                                      \
+                acc[r][v] = s->bias < 0 ? (float16)0.0f : vload16(v, bias);                                            \
+        else if (whole)                                                                                                \
+            UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                                      \
+                acc[r][v] = vload16(v, c + r * s->n);                                                                  \
+        else                                                                                                           \
+            UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                                      \
+                acc[r][v] = load_part(c + r * s->n + 16 * v, r < rows ? clamp(columns - 16 * v, 0, 16) : 0);           \
+        for (int p = 0; p < depth; p++, b += V == NV ? pitch : 16 * V) {                                               \
+            float16 bv[V];                                                                                             \
+            A_NEXT(R)                                                                                                  \
+            UNROLL for (int v = 0; v < V; v++) bv[v] = vload16(v, b);                                                  \
+            UNROLL for (int r = 0; r < R; r++)                                                                         \
+            {                                                                                                          \
+                const float16 av = (float16)(A_AT(r));                                                                 \
+                UNROLL for (int v = 0; v < V; v++) acc[r][v] = fma(av, bv[v], acc[r][v]);                              \
+            }                                                                                                          \
+        }                                                                                                              \
+        if (whole) {                                                                                                   \
+            if (ends && s->residual)                                                                                   \
+                UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                                  \
+                    acc[r][v] += vload16(v, residual + r * s->n);                                                      \
+            if (ends && s->clamps)                                                                                     \
+                UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                                  \
+                    acc[r][v] = clamped(acc[r][v], s->low, s->high);                                                   \
+            UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                                      \
+                vstore16(acc[r][v], v, c + r * s->n);                                                                  \
+            return;                                                                                                    \
+        }                                                                                                              \
+        UNROLL for (int r = 0; r < R; r++) if (r < rows) UNROLL for (int v = 0; v < V; v++)                            \
+        {                                                                                                              \
+            const int count = clamp(columns - 16 * v, 0, 16);                                                          \
+            if (ends && s->residual)                                                                                   \
+                acc[r][v] += load_part(residual + r * s->n + 16 * v, count);                                           \
+            if (ends && s->clamps)                                                                                     \
+                acc[r][v] = clamped(acc[r][v], s->low, s->high);                                                       \
+            if (count == 16)                                                                                           \
+                vstore16(acc[r][v], v, c + r * s->n);                                                                  \
+            else                                                                                                       \
+                store_part(acc[r][v], c + r * s->n + 16 * v, count);                                                   \
+        }                                                                                                              \
     }
-    for (int p = 0; p < s.k; p++, b += NR) {
-        float16 bv[NV];
-        UNROLL for (int v = 0; v < NV; v++) bv[v] = vload16(v, b);
-        UNROLL for (int r = 0; r < MR; r++)
-        {
-            const float16 av = (float16)(row[r][p]);
-            UNROLL for (int v = 0; v < NV; v++) acc[r][v] = fma(av, bv[v], acc[r][v]);
+
+#if NV == 4
+#define tile_widest tile4
+TILE(MR, 4)
+TILE(8, 3)
+TILE(12, 2)
+TILE(12, 1)
+#elif NV == 3
+#define tile_widest tile3
+TILE(MR, 3)
+TILE(12, 2)
+TILE(12, 1)
+#elif NV == 2
+#define tile_widest tile2
+TILE(MR, 2)
+TILE(12, 1)
+#else
+#define tile_widest tile1
+TILE(MR, 1)
+#endif
+
+#define TILES(R, tile)                                                                                            \
+    for (int i = 0; i < rows; i += R)                                                                             \
+    tile(cp + i * s.n, rp + i * s.n, A_BLOCK(i), bp, bias + panel * NR, pitch, rows - i, columns, depth, p0 == 0, \
+         p0 + depth == s.k, &s)
+
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_fwd_cpu(
+    __global float *restrict c, __global const float *restrict a, __global const float *restrict packed,
+    __global const float *bias, __global const float *residual, const product s)
+{
+    const int i0 = (int)get_global_id(0) * s.rows, rows = min(s.rows, s.m - i0);
+    const int first = (int)get_global_id(1) * s.group, panels = (s.n + NR - 1) / NR;
+    const int last = min(panels, first + s.group), z = (int)get_global_id(2);
+    c += z * s.cz + i0 * s.n;
+    residual += z * s.cz + i0 * s.n;
+    bias += max(0, s.bias);
+    packed += (size_t)z * s.bz;
+#ifdef TA
+    float16 block[DEPTH * ROWS / 16];
+    a += z * s.az + i0;
+#define A_BLOCK(i) ((const float *)block + i)
+#else
+    a += z * s.az + i0 * s.ai;
+#define A_BLOCK(i) (a + i * s.ai + p0)
+#endif
+    int p0 = 0;
+    do { // once for k = 0 too
+        const int depth = min(s.depth, s.k - p0);
+#ifdef TA
+        for (int p = 0; p < depth; p++)
+            UNROLL for (int v = 0; v < ROWS / 16; v++) block[p * (ROWS / 16) + v] =
+                16 * v + 16 <= rows ? vload16(v, a + (size_t)(p0 + p) * s.ai)
+                                    : load_part(a + (size_t)(p0 + p) * s.ai + 16 * v, clamp(rows - 16 * v, 0, 16));
+#endif
+        for (int panel = first; panel < last; panel++) {
+            const int columns = min(NR, s.n - panel * NR), vectors = (columns + 15) / 16;
+            const int pitch = vectors == NV ? s.pitch : 16 * vectors;
+            __global const float *bp = packed + (size_t)panel * s.panel + p0 * pitch;
+            __global float *cp = c + panel * NR;
+            __global const float *rp = residual + panel * NR;
+            if (vectors == NV)
+                TILES(MR, tile_widest);
+#if NV > 3
+            else if (vectors == 3)
+                TILES(8, tile3);
+#endif
+#if NV > 2
+            else if (vectors == 2)
+                TILES(12, tile2);
+#endif
+#if NV > 1
+            else
+                TILES(12, tile1);
+#endif
         }
-    }
-    const int rows = min(MR, s.m - i0), columns = min(NR, s.n - panel * NR);
-    c += z * s.cz + i0 * s.n + panel * NR;
-    residual += z * s.cz + i0 * s.n + panel * NR;
-    if (rows == MR && columns == NR) {
-        if (s.residual)
-            UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++)
-                acc[r][v] += vload16(v, residual + r * s.n);
-        if (s.clamps)
-            UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++)
-                acc[r][v] = clamped(acc[r][v], s.low, s.high);
-        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], v, c + r * s.n);
-    } else {
-        float edge[MR * NR];
-        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], v, edge + r * NR);
-        for (int r = 0; r < rows; r++)
-            for (int j = 0; j < columns; j++) {
-                float v = edge[r * NR + j];
-                if (s.residual)
-                    v += residual[r * s.n + j];
-                if (s.clamps)
-                    v = v < s.low ? s.low : v > s.high ? s.high : v;
-                c[r * s.n + j] = v;
-            }
-    }
+        p0 += depth;
+    } while (p0 < s.k);
 }
 
 #define BLOCK 16 // rows of a panel that one work-item packs
@@ -90,51 +233,32 @@ __kernel void matmul_pack_cpu(__global float *packed, __global const float *b, _
                               __global const float *scale, int n, int k, int bz, int bp, int bj, int biased, int scaled)
 {
     const int p0 = (int)get_global_id(0) * BLOCK, panel = (int)get_global_id(1), z = (int)get_global_id(2);
-    const int panels = (int)get_global_size(1), matrices = (int)get_global_size(2);
-    const int rows = min(BLOCK, k - p0), columns = min(NR, n - panel * NR);
+    const int matrices = (int)get_global_size(2), padded = (n + 15) / 16 * 16;
+    const int rows = min(BLOCK, k - p0), columns = min(NR, n - panel * NR), pitch = (columns + 15) / 16 * 16;
     if (p0 > k)
         return;
-    __global float *to = packed + ((size_t)(z * panels + panel) * k + p0) * NR;
+    __global float *to = packed + (size_t)z * k * padded + (size_t)panel * k * NR + p0 * pitch;
     b += z * bz + p0 * bp + panel * NR * bj;
-    if (bj == 1) {
-        for (int p = 0; p < rows; p++)
-            for (int j = 0; j < columns; j++)
-                to[p * NR + j] = b[p * bp + j];
-    } else if (bp == 1) {
-        for (int j = 0; j < columns; j += 16)
-            transpose_block(to + j, NR, b + j * bj, bj, rows, min(16, columns - j));
-    } else {
-        for (int j = 0; j < columns; j++)
+    for (int v = 0; v < pitch; v += 16) {
+        const int count = min(16, columns - v);
+        if (bj == 1) {
             for (int p = 0; p < rows; p++)
-                to[p * NR + j] = b[p * bp + j * bj];
+                vstore16(count == 16 ? vload16(0, b + p * bp + v) : load_part(b + p * bp + v, count), 0,
+                         to + p * pitch + v);
+        } else {
+            if (count < 16)
+                for (int p = 0; p < rows; p++)
+                    vstore16((float16)0.0f, 0, to + p * pitch + v);
+            transpose_block(to + v, pitch, b + v * bj, bj, rows, count);
+        }
+        if (scaled)
+            for (int p = 0; p < rows; p++)
+                for (int j = 0; j < count; j++)
+                    to[p * pitch + v + j] *= scale[scaled == 1 ? panel * NR + v + j : p0 + p];
     }
-    for (int p = 0; p < rows; p++)
-        for (int j = columns; j < NR; j++)
-            to[p * NR + j] = 0.0f;
-    if (scaled == 1)
-        for (int p = 0; p < rows; p++)
-            for (int j = 0; j < columns; j++)
-                to[p * NR + j] *= scale[panel * NR + j];
-    else if (scaled == 2)
-        for (int p = 0; p < rows; p++)
-            for (int j = 0; j < columns; j++)
-                to[p * NR + j] *= scale[p0 + p];
     if (p0 + BLOCK > k && z == 0) {
-        to = packed + (size_t)matrices * panels * k * NR + panel * NR;
-        for (int j = 0; j < NR; j++)
+        to = packed + (size_t)matrices * k * padded + panel * NR;
+        for (int j = 0; j < pitch; j++)
             to[j] = biased && j < columns ? bias[panel * NR + j] : 0.0f;
     }
-}
-
-// out[z, i, p] = in[z, p, i], out (m, k): a transposed left factor, turned so that its rows can be broadcast. One
-// work-item turns 16 x 16.
-__kernel void matmul_turn_cpu(__global float *out, __global const float *in, int m, int k)
-{
-    const int i0 = 16 * (int)get_global_id(0), p0 = 16 * (int)get_global_id(1), z = (int)get_global_id(2);
-    if (i0 >= m)
-        return;
-    const int rows = min(16, m - i0), columns = min(16, k - p0);
-    out += z * m * k + i0 * k + p0;
-    in += z * m * k + p0 * m + i0;
-    transpose_block(out, k, in, m, rows, columns);
 }

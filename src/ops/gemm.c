@@ -168,6 +168,7 @@ static bool worth_clblast(const la_device *dev, const la_gemm *g)
 typedef struct plan {
     la_method method;
     const la_tile *tile;
+    bool ta; /* on CPUs a program of its own */
 } plan;
 
 static int run(la_device *dev, const la_gemm *g, const plan *p)
@@ -177,25 +178,28 @@ static int run(la_device *dev, const la_gemm *g, const plan *p)
                                  : plain(dev, g);
 }
 
-/* c = clamp(a^T (scaled b)^T + bias + residual) for a batch of 2, sizes that leave edges everywhere. */
-enum { TRIAL_Z = 2, TRIAL_M = 19, TRIAL_N = 71, TRIAL_K = 13 };
+/* c = clamp(a (scaled b)^T + bias + residual) for a batch of 2, sizes that leave edges everywhere. */
+enum { TRIAL_Z = 2, TRIAL_M = 19, TRIAL_N = 110, TRIAL_K = 269 };
 enum { TRIAL_A, TRIAL_B, TRIAL_SCALE, TRIAL_BIAS, TRIAL_RESIDUAL, TRIAL_C, TRIAL_BUFFERS };
 
-static void trial_result(double *want, float *const in[TRIAL_BUFFERS], float low, float high)
+static void trial_result(double *want, const la_gemm *g, float *const in[TRIAL_BUFFERS])
 {
-    for (int at = 0; at < TRIAL_Z * TRIAL_M * TRIAL_N; at++) {
-        const int z = at / TRIAL_N / TRIAL_M, i = at / TRIAL_N % TRIAL_M, j = at % TRIAL_N;
+    const float *a = in[TRIAL_A], *b = in[TRIAL_B];
+    for (int64_t at = 0; at < g->batch * g->m * g->n; at++) {
+        const int64_t z = at / g->n / g->m, i = at / g->n % g->m, j = at % g->n;
         double sum = 0.0;
-        for (int q = 0; q < TRIAL_K; q++)
-            sum += (double)in[TRIAL_A][(z * TRIAL_K + q) * TRIAL_M + i] *
-                   (double)in[TRIAL_B][(z * TRIAL_N + j) * TRIAL_K + q];
-        sum = sum * (double)in[TRIAL_SCALE][j] + (double)in[TRIAL_BIAS][j] + (double)in[TRIAL_RESIDUAL][at];
-        want[at] = sum < (double)low ? (double)low : sum > (double)high ? (double)high : sum;
+        for (int64_t q = 0; q < g->k; q++)
+            sum += (double)a[z * g->a_step + i * la__gemm_a_row(g) + q * la__gemm_a_column(g)] *
+                   (double)b[z * g->b_step + q * la__gemm_b_row(g) + j * la__gemm_b_column(g)];
+        sum *= g->scale ? (double)in[TRIAL_SCALE][j] : 1.0;
+        sum += (double)in[TRIAL_BIAS][j] + (double)in[TRIAL_RESIDUAL][at];
+        want[at] = sum < (double)g->low ? (double)g->low : sum > (double)g->high ? (double)g->high : sum;
     }
 }
 
 static int trial(bool *good, la_device *dev, const void *what)
 {
+    static const int columns[] = { TRIAL_N, 70, 95, 64, 96 }; /* so that the last panel is of each width, or whole */
     static const int count[TRIAL_BUFFERS] = {
         TRIAL_Z * TRIAL_M * TRIAL_K, TRIAL_Z * TRIAL_N * TRIAL_K, TRIAL_N, TRIAL_N,
         TRIAL_Z * TRIAL_M * TRIAL_N, TRIAL_Z * TRIAL_M * TRIAL_N
@@ -204,17 +208,6 @@ static int trial(bool *good, la_device *dev, const void *what)
     float *in[TRIAL_BUFFERS] = { NULL };
     la_buffer *buffer[TRIAL_BUFFERS] = { NULL };
     double *want = la__calloc(TRIAL_Z * TRIAL_M * TRIAL_N, sizeof *want);
-    la_gemm g = { .batch = TRIAL_Z,
-                  .m = TRIAL_M,
-                  .n = TRIAL_N,
-                  .k = TRIAL_K,
-                  .ta = true,
-                  .tb = true,
-                  .a_step = TRIAL_M * TRIAL_K,
-                  .b_step = TRIAL_N * TRIAL_K,
-                  .clamp = true,
-                  .low = -0.5f,
-                  .high = 1.0f };
 
     for (int i = 0; i < TRIAL_BUFFERS; i++) {
         in[i] = la__calloc((size_t)count[i], sizeof(float));
@@ -227,16 +220,30 @@ static int trial(bool *good, la_device *dev, const void *what)
         if (i < TRIAL_C)
             LA_TRY(la__buffer_write(buffer[i], 0, (size_t)count[i] * 4, in[i]));
     }
-    trial_result(want, in, g.low, g.high);
-    g.a = buffer[TRIAL_A];
-    g.b = buffer[TRIAL_B];
-    g.scale = buffer[TRIAL_SCALE];
-    g.bias = buffer[TRIAL_BIAS];
-    g.residual = buffer[TRIAL_RESIDUAL];
-    g.c = buffer[TRIAL_C];
-    LA_TRY(run(dev, &g, what));
-    LA_TRY(la__buffer_read(g.c, 0, (size_t)count[TRIAL_C] * 4, in[TRIAL_C]));
-    *good = la__trial_close(in[TRIAL_C], want, count[TRIAL_C]);
+    *good = true;
+    for (int i = 0; i < LA_COUNT(columns) && *good; i++) {
+        const la_gemm g = { .batch = TRIAL_Z,
+                            .m = TRIAL_M,
+                            .n = columns[i],
+                            .k = TRIAL_K,
+                            .ta = ((const plan *)what)->ta,
+                            .tb = columns[i] % 16 != 0,
+                            .a = buffer[TRIAL_A],
+                            .b = buffer[TRIAL_B],
+                            .a_step = TRIAL_M * TRIAL_K,
+                            .b_step = columns[i] * TRIAL_K,
+                            .c = buffer[TRIAL_C],
+                            .scale = columns[i] % 16 != 0 ? buffer[TRIAL_SCALE] : NULL,
+                            .bias = buffer[TRIAL_BIAS],
+                            .residual = buffer[TRIAL_RESIDUAL],
+                            .clamp = true,
+                            .low = -5.0f,
+                            .high = 8.0f };
+        trial_result(want, &g, in);
+        LA_TRY(run(dev, &g, what));
+        LA_TRY(la__buffer_read(g.c, 0, (size_t)count[TRIAL_C] * 4, in[TRIAL_C]));
+        *good = la__trial_close(in[TRIAL_C], want, (int)(g.batch * g.m * g.n));
+    }
 done:
     for (int i = 0; i < TRIAL_BUFFERS; i++) {
         la__buffer_give(buffer[i]);
@@ -248,12 +255,15 @@ done:
 
 int la__gemm(la_device *dev, const la_gemm *g)
 {
-    plan p = { .method = la__method(dev, g->method) };
+    plan p = { .method = la__method(dev, g->method), .ta = g->ta };
     if (g->batch * g->m * g->n == 0)
         return 0;
     if (p.method == LA_CPU) {
-        p.tile = la__tile(dev, g->m, g->n);
-        if ((g->method == LA_AUTO && !worth_tiles(g)) || !la__trusted(dev, "matmul_cpu", p.tile->options, trial, &p))
+        char options[LA_GEMM_OPTIONS];
+        /* the last panel may be narrower, so that the widest tile wastes nothing */
+        p.tile = g->m >= 24 && g->n >= 64 ? la__tile(dev, 0, 64) : la__tile(dev, g->m, g->n);
+        if ((g->method == LA_AUTO && !worth_tiles(g)) ||
+            !la__trusted(dev, "matmul_cpu", la__gemm_cpu_options(options, p.tile, g->ta), trial, &p))
             p.method = LA_PLAIN;
     } else if (p.method == LA_GPU) {
         if (g->method == LA_AUTO && worth_clblast(dev, g))

@@ -49,6 +49,10 @@ int la__gemm_gpu(la_device *dev, const la_gemm *g);
 /* Register tiles on CPUs, untried (gemm_cpu.c). */
 int la__gemm_cpu(la_device *dev, const la_gemm *g, const la_tile *tile);
 
+/* How their program is built: in `options`, returned. */
+enum { LA_GEMM_OPTIONS = 64 };
+const char *la__gemm_cpu_options(char options[LA_GEMM_OPTIONS], const la_tile *tile, bool ta);
+
 /* For profiles. */
 double la__gemm_flops(const la_gemm *g);
 double la__gemm_bytes(const la_gemm *g);

@@ -10,42 +10,65 @@
 
 /* The same as `product` in cl/matmul_cpu.cl. */
 typedef struct product {
-    int32_t m, n, k, az, ai, cz, bz, panels, bias, panels_first, residual, clamp;
+    int32_t m, n, k, az, ai, cz, bz, panel, pitch, bias, rows, group, depth, residual, clamp;
     float low, high;
 } product;
 
-/* op(a) of a transposed left factor, turned into rows; *out is to be given back. */
-static int turn(la_buffer **out, la_device *dev, const la_gemm *g, const la_tile *tile, int64_t matrices)
+/* With a transposed left factor: ROWS and DEPTH of cl/matmul_cpu.cl. */
+enum { TA_ROWS = 48, TA_DEPTH = 1024 };
+
+/* How a product is dealt to work-items: blocks of rows for groups of panels, in slices of the inner dimension. */
+typedef struct blocks {
+    int64_t rows, group, depth;
+} blocks;
+
+static blocks choose_blocks(const la_gemm *g, const la_tile *tile)
 {
-    int err = 0;
-    LA_TRY(la__buffer_take(out, dev, (size_t)(matrices * g->m * g->k) * 4));
-    LA_TRY(la__launch(dev,
-                      &(la_launch){ .program = "matmul_cpu",
-                                    .options = tile->options,
-                                    .entry = "matmul_turn_cpu",
-                                    .global = { (size_t)CEIL(g->m, 16), (size_t)CEIL(g->k, 16), (size_t)matrices },
-                                    .local = { 1, 1, 1 },
-                                    .bytes = 8.0 * (double)(matrices * g->m * g->k) },
-                      (la_karg[]){ LA_BUF(*out), LA_BUF(g->a), LA_INT(g->m), LA_INT(g->k) }, 4));
-done:
-    return err;
+    enum { DEPTH = 1024, CACHE = 512 << 10, ITEMS = 32 }; /* half of a usual second-level cache */
+    const int64_t panels = CEIL(g->n, tile->nr), unit = tile->mr == 14 ? 14 : 24;
+    blocks d = { .depth = g->k };
+    if (d.depth > DEPTH)
+        d.depth = CEIL(CEIL(g->k, CEIL(g->k, DEPTH)), 16) * 16;
+    if (d.depth < 1)
+        d.depth = 1;
+    /* panels that fit the cache together are met by each row of a once */
+    d.group = CACHE / (d.depth * tile->nr * 4);
+    d.group = d.group < 1 ? 1 : d.group > panels ? panels : d.group;
+    d.group = CEIL(panels, CEIL(panels, d.group));
+    if (g->ta) /* what is copied of a is used for all */
+        d.group = panels;
+    d.rows = g->ta ? TA_ROWS : 4 * unit;
+    while (d.rows > unit && d.rows * d.depth * 4 > CACHE / 2)
+        d.rows /= 2;
+    while (d.rows > unit && g->batch * CEIL(g->m, d.rows) * CEIL(panels, d.group) < ITEMS)
+        d.rows /= 2;
+    while (d.group > 1 && g->batch * CEIL(g->m, d.rows) * CEIL(panels, d.group) < ITEMS / 2)
+        d.group = CEIL(d.group, 2);
+    return d;
+}
+
+/* Whole panels can be read where they lie; if b is large, its rows too far apart for the caches, it is better packed.
+ */
+static bool b_in_place(const la_gemm *g, const la_tile *tile)
+{
+    return !g->tb && !g->scale && g->n % tile->nr == 0 && g->n * g->k <= 400000;
 }
 
 /* b in panels with its scale, and the bias behind them. */
-static int pack(la_derived *out, la_device *dev, const la_gemm *g, const la_tile *tile, int64_t matrices,
-                int64_t panels)
+static int pack(la_derived *out, la_device *dev, const la_gemm *g, const la_tile *tile, const char *options)
 {
     int err = 0;
     char name[64];
-    snprintf(name, sizeof name, "panels %dx%d", tile->mr, tile->nr);
-    LA_TRY(la__gemm_derive(out, dev, g, name, (size_t)(panels * tile->nr * (matrices * g->k + 1)) * 4));
+    const int64_t matrices = g->b_step ? g->batch : 1, padded = CEIL(g->n, 16) * 16;
+    snprintf(name, sizeof name, "panels %d", tile->nr);
+    LA_TRY(la__gemm_derive(out, dev, g, name, (size_t)(padded * (matrices * g->k + 1)) * 4));
     if (out->ready)
         return 0;
     LA_TRY(la__launch(dev,
                       &(la_launch){ .program = "matmul_cpu",
-                                    .options = tile->options,
+                                    .options = options,
                                     .entry = "matmul_pack_cpu",
-                                    .global = { (size_t)g->k / 16 + 1, (size_t)panels, (size_t)matrices },
+                                    .global = { (size_t)g->k / 16 + 1, (size_t)CEIL(g->n, tile->nr), (size_t)matrices },
                                     .local = { 1, 1, 1 },
                                     .bytes = 8.0 * (double)(matrices * g->k * g->n) },
                       (la_karg[]){ LA_BUF(out->buffer), LA_BUF(g->b), LA_BUF(g->bias ? g->bias : g->b),
@@ -59,46 +82,62 @@ done:
     return err;
 }
 
+const char *la__gemm_cpu_options(char options[LA_GEMM_OPTIONS], const la_tile *tile, bool ta)
+{
+    snprintf(options, LA_GEMM_OPTIONS, "%s%s", tile->options, ta ? " -DTA" : "");
+    return options;
+}
+
 int la__gemm_cpu(la_device *dev, const la_gemm *g, const la_tile *tile)
 {
     int err = 0;
+    char options[LA_GEMM_OPTIONS];
     la_derived packed = { 0 };
-    la_buffer *turned = NULL;
-    const int64_t panels = CEIL(g->n, tile->nr), matrices = g->b_step ? g->batch : 1, rows = CEIL(g->m, tile->mr);
-    /* panels that fit the cache together come first, so that rows of c are written whole */
-    const bool panels_first = panels * g->k * tile->nr <= 140000;
+    const int64_t padded = CEIL(g->n, 16) * 16;
+    const blocks d = choose_blocks(g, tile);
+    const size_t across = (size_t)CEIL(CEIL(g->n, tile->nr), d.group), down = (size_t)CEIL(g->m, d.rows);
 
-    LA_TRY(pack(&packed, dev, g, tile, matrices, panels));
-    if (g->ta)
-        LA_TRY(turn(&turned, dev, g, tile, g->a_step ? g->batch : 1));
+    const bool in_place = b_in_place(g, tile);
+
+    la__gemm_cpu_options(options, tile, g->ta);
+    if (!in_place)
+        LA_TRY(pack(&packed, dev, g, tile, options));
     const product s = { .m = (int32_t)g->m,
                         .n = (int32_t)g->n,
                         .k = (int32_t)g->k,
                         .az = (int32_t)g->a_step,
-                        .ai = (int32_t)g->k,
+                        .ai = (int32_t)(g->ta ? g->m : g->k),
                         .cz = (int32_t)(g->m * g->n),
-                        .bz = (int32_t)(g->b_step ? panels : 0),
-                        .panels = (int32_t)panels,
-                        .bias = (int32_t)(matrices * panels * g->k * tile->nr),
-                        .panels_first = panels_first,
+                        .bz = (int32_t)(g->b_step == 0 ? 0
+                                        : in_place     ? g->b_step
+                                                       : g->k * padded),
+                        .panel = (int32_t)(in_place ? tile->nr : tile->nr * g->k),
+                        .pitch = (int32_t)(in_place ? g->n : tile->nr),
+                        .bias = g->bias == NULL ? -1
+                                : in_place      ? 0
+                                                : (int32_t)((g->b_step ? g->batch : 1) * g->k * padded),
+                        .rows = (int32_t)d.rows,
+                        .group = (int32_t)d.group,
+                        .depth = (int32_t)d.depth,
                         .residual = g->residual != NULL,
                         .clamp = g->clamp,
                         .low = g->low,
                         .high = g->high };
     LA_TRY(la__launch(dev,
                       &(la_launch){ .program = "matmul_cpu",
-                                    .options = tile->options,
+                                    .options = options,
                                     .entry = "matmul_fwd_cpu",
-                                    .global = { (size_t)(panels_first ? panels : rows),
-                                                (size_t)(panels_first ? rows : panels), (size_t)g->batch },
+                                    .global = { down, across, (size_t)g->batch },
                                     .local = { 1, 1, 1 },
                                     .flops = la__gemm_flops(g),
                                     .bytes = la__gemm_bytes(g) },
-                      (la_karg[]){ LA_BUF(g->c), LA_BUF(turned ? turned : g->a), LA_BUF(packed.buffer),
-                                   LA_BUF(g->residual ? g->residual : packed.buffer), LA_STRUCT(s) },
-                      5));
+                      (la_karg[]){ LA_BUF(g->c), LA_BUF(g->a), LA_BUF(in_place ? g->b : packed.buffer),
+                                   LA_BUF(g->bias && in_place ? g->bias
+                                          : in_place          ? g->b
+                                                              : packed.buffer),
+                                   LA_BUF(g->residual ? g->residual : g->a), LA_STRUCT(s) },
+                      6));
 done:
     la__gemm_derived(&packed, g, err);
-    la__buffer_give(turned);
     return err;
 }
