@@ -27,6 +27,7 @@ static void node_destroy(la_node_head *head)
 {
     la_node *n = (la_node *)head;
     la__call_clear(&n->call);
+    la__owner_release(n->call.op->owner);
     for (int k = 0; k < LA_MAX_OUTPUTS; k++)
         la_tensor_release(&n->gout[k]);
     free(n);
@@ -41,6 +42,8 @@ static int record(la_call *c)
     n->head.destroy = node_destroy;
     n->number = next_number++;
     n->call = *c;
+    if (c->op->owner)
+        c->op->owner->refs++;
     memset(n->call.out, 0, sizeof n->call.out);
     memset(c->in, 0, sizeof c->in);
     memset(c->saved, 0, sizeof c->saved);
@@ -101,11 +104,11 @@ int la_apply(la_call *c)
     bool wanted = false;
     if (c->op->in_place)
         LA_TRY(check_in_place(c));
-    for (int i = 0; i < c->inputs; i++) {
+    for (int i = 0; i < c->inputs; i++)
         c->want[i] = c->in[i] && c->in[i]->dtype == LA_F32 && la_tensor_requires_grad(c->in[i]);
-        wanted = wanted || c->want[i];
-    }
     LA_TRY(c->op->forward(c));
+    for (int i = 0; i < c->inputs; i++)
+        wanted = wanted || c->want[i];
     if (c->op->in_place) {
         la_tensor_retain(c->in[0]);
         la_tensor_release(&c->out[0]);
@@ -126,7 +129,7 @@ done:
     return 0;
 }
 
-int la_op_run(la_tensor **out, const char *op, la_tensor *const *in, int n, const char *options)
+int la_op_call(la_tensor **out, const la_op *op, la_tensor *const *in, int n, const char *options)
 {
     int err = 0;
     la_call c;
@@ -142,4 +145,9 @@ int la_op_run(la_tensor **out, const char *op, la_tensor *const *in, int n, cons
         la_tensor_release(&c.out[k]);
 done:
     return err;
+}
+
+int la_op_run(la_tensor **out, const char *op, la_tensor *const *in, int n, const char *options)
+{
+    return la_op_call(out, la_op_find(op), in, n, options);
 }

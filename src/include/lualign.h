@@ -203,6 +203,17 @@ LA_API const la_op *const *la_op_all(void);
  * out receives the first output. Noted on the tape where an input asks for gradients. */
 LA_API int la_op_run(la_tensor **out, const char *op, la_tensor *const *in, int n, const char *options);
 
+/* The same with a descriptor. */
+LA_API int la_op_call(la_tensor **out, const la_op *op, la_tensor *const *in, int n, const char *options);
+
+/* Makes an op of a pointwise expression, such as "max(x * s + b, 0)": one kernel, and derived gradients. Its operands,
+ * tensors that broadcast or numbers ("s=0.5" in la_op_call's options), are the n names given or, with n == 0, those in
+ * the text in order of first appearance; 16 at most. An expression holds numbers, + - * / ^, comparisons (0 or 1), and
+ * abs, sign, floor, exp, log, sqrt, rsqrt, sin, cos, tanh, sigmoid, relu, relu6, min, max, clamp(x, low, high) and
+ * where(condition, a, b). It is computed in float32. Like a tensor, the op belongs to one thread at a time. */
+LA_API int la_fuse(const la_op **out, const char *expression, int n, const char *const *names);
+LA_API void la_fuse_release(const la_op **op); /* sets *op to NULL; calls that were noted still go back through it */
+
 /* ---- gradients ---------------------------------------------------------------------------------- */
 
 LA_API void la_tensor_set_requires_grad(la_tensor *t, bool on); /* leaves of dtype float32 only */

@@ -38,6 +38,7 @@ LA_API int luaopen_lualign_core(lua_State *L)
     la__lua_open_device(L); /* first: its state must outlive every tensor */
     la__lua_open_tensor(L);
     la__lua_open_grad(L);
+    la__lua_open_fuse(L);
     la__lua_open_io(L);
     lua_setfield(L, -2, "io");
     return 1;

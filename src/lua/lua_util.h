@@ -51,10 +51,14 @@ int la__lua_raise(lua_State *L, int code);
 /* "float32", "int32", "uint8" at index; `fallback` if none or nil. */
 la_dtype la__lua_check_dtype(lua_State *L, int index, la_dtype fallback);
 
+/* Calls the op whose descriptor is upvalue 1, as a light userdata. */
+int la__lua_call_op(lua_State *L);
+
 /* Each pushes or extends the table of the core module at the top of the stack. */
 void la__lua_open_tensor(lua_State *L); /* the tensor class and its constructors */
 void la__lua_open_ops(lua_State *L);    /* every op, into the module and the methods at index -2 */
 void la__lua_open_grad(lua_State *L);   /* no_grad, scope, keep */
+void la__lua_open_fuse(lua_State *L);   /* fuse */
 void la__lua_open_device(lua_State *L); /* the table `device` */
 int la__lua_open_io(lua_State *L);      /* pushes the table `io` */
 

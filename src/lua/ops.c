@@ -203,7 +203,7 @@ static bool takes_tensors(const la_op *op)
     return false;
 }
 
-static int call_op(lua_State *L)
+int la__lua_call_op(lua_State *L)
 {
     la_call c = { .op = lua_touserdata(L, lua_upvalueindex(1)) };
     la_box *box[LA_MAX_OUTPUTS];
@@ -314,7 +314,7 @@ void la__lua_open_ops(lua_State *L)
     for (int i = 0; la_op_all()[i]; i++) {
         const la_op *op = la_op_all()[i];
         lua_pushlightuserdata(L, (void *)(uintptr_t)op); /* read-only data: the cast drops const for Lua's sake */
-        lua_pushcclosure(L, call_op, 1);
+        lua_pushcclosure(L, la__lua_call_op, 1);
         if (takes_tensors(op)) {
             lua_pushvalue(L, -1);
             lua_setfield(L, -4, op->name); /* methods, below the module */

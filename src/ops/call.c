@@ -232,6 +232,12 @@ done:
     return err;
 }
 
+void la__owner_release(la_owner *owner)
+{
+    if (owner && --owner->refs == 0)
+        owner->destroy(owner);
+}
+
 void la__call_clear(la_call *c)
 {
     for (int i = 0; i < LA_MAX_INPUTS; i++) {
@@ -262,14 +268,14 @@ static int parse_options(la_call *c, const char *options)
 }
 
 /* Fills a call from plain arguments; its inputs are retained. */
-int la__call_fill(la_call *c, const char *op, int n, la_tensor *const *in, const char *options)
+int la__call_fill(la_call *c, const la_op *op, int n, la_tensor *const *in, const char *options)
 {
     memset(c, 0, sizeof *c);
-    c->op = la_op_find(op);
-    if (!c->op)
+    c->op = op;
+    if (!op) /* la_op_find said why */
         return LA_EARG;
     if (n > LA_MAX_INPUTS)
-        return la_fail(LA_EARG, "%s: at most %d tensors, got %d", op, LA_MAX_INPUTS, n);
+        return la_fail(LA_EARG, "%s: at most %d tensors, got %d", op->name, LA_MAX_INPUTS, n);
     c->inputs = n;
     for (int i = 0; i < n; i++)
         c->in[i] = la_tensor_retain(in[i]);
@@ -284,7 +290,7 @@ int la__run(la_tensor **out, const char *op, int n, la_tensor *const *in, const 
     int err = 0;
     la_call c;
     *out = NULL;
-    LA_TRY(la__call_fill(&c, op, n, in, options));
+    LA_TRY(la__call_fill(&c, la_op_find(op), n, in, options));
     LA_TRY(c.op->forward(&c));
     *out = la_tensor_retain(c.out[0]);
 done:

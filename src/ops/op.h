@@ -7,6 +7,7 @@
  *
  * forward(c): inputs are c->in[slot] (tensor parameters, in order; NULL where an optional one or a plain number
  *   was given) and c->arg[i] (by parameter index, for the others). It checks shapes, makes c->out[0..], launches.
+ *   It may clear c->want[slot] of an input to which no gradient can come.
  *   What backward needs besides the inputs goes to c->saved[] (owned by the call; alias outputs with la__alias,
  *   never store an output itself: that would be a cycle). Inputs may be any view: take la__dense of them.
  * backward(c, g): g[k] is the dense gradient of output k (NULL if nothing depends on it). For each slot with
@@ -63,6 +64,12 @@ struct la_call {
     bool want[LA_MAX_INPUTS];
 };
 
+/* What owns a descriptor that was made at run time. */
+typedef struct la_owner {
+    int refs;
+    void (*destroy)(struct la_owner *owner);
+} la_owner;
+
 struct la_op {
     const char *name;
     const char *brief;   /* one sentence, then the formula or paper if there is one */
@@ -72,6 +79,7 @@ struct la_op {
     bool in_place; /* writes its first input and returns it: refused on tensors in the graph, never recorded */
     int (*forward)(la_call *c);
     int (*backward)(la_call *c, la_tensor *const *g); /* NULL: the result carries no gradient */
+    la_owner *owner;                                  /* NULL for those of ops.def; calls on the tape keep it alive */
 };
 
 static inline bool la__wants(const la_call *c, int slot)
@@ -101,7 +109,9 @@ void la__call_clear(la_call *c);
 int la__call_prepare(la_call *c);
 
 /* Starts a call from plain arguments, retaining the inputs; clear it even after a failure. */
-int la__call_fill(la_call *c, const char *op, int n, la_tensor *const *in, const char *options);
+int la__call_fill(la_call *c, const la_op *op, int n, la_tensor *const *in, const char *options);
+
+void la__owner_release(la_owner *owner);
 
 /* Sets parameter `name` of c from text ("1,1,2,2"), as la_op_run's options do. */
 int la__call_option(la_call *c, const char *name, const char *text);

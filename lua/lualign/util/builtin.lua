@@ -12,6 +12,8 @@ builtin.functions = {
   { "is_tensor", "(value)", "whether value is a tensor" },
   { "is_alive", "(tensor)", "false once the scope that it was made in has released it" },
   { "set_tostring", "(fn)", "fn(tensor) is what tostring and print show of tensors" },
+  { "fuse", "(expression[, names])",
+    "fn(x, s, b) for \"max(x * s + b, 0)\": one kernel, gradients derived; operands are tensors or numbers" },
   { "op_list", "()", "the descriptors of all ops, as tables; la.ops() is the same" },
   { "no_grad", "(fn, ...)", "fn(...) with no gradients recorded" },
   { "enable_grad", "(fn, ...)", "fn(...) with gradients recorded, also inside no_grad" },
