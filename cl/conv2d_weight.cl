@@ -20,7 +20,8 @@ typedef struct {
     int ypitch, ycols;                  // y: floats from pixel to pixel, channels per group
     int pieces, piece, gap;             // one tap's columns are `pieces` runs of `piece` floats, `gap` apart in x
     int split;                          // rows of y per split
-    int tiles, panels;                  // CPUs: tiles of MR rows and panels of NR columns of one work-item
+    int tiles;                          // CPUs: tiles of MR rows of one work-item
+    int turned, gathers, in_place;      // CPUs: rows are those of x; rows are gathered, columns are not
 } span;
 
 // dw = the splits' sums, in order.
@@ -46,11 +47,9 @@ __kernel void conv2d_sum(__global float *dw, __global const float *part, int spl
 
 #ifdef MR
 #define NV (NR / 16)
-#define CELLS 44     // register tiles of one work-item at most: its sums stay in the cache
-#define POSITIONS 64 // gathered before they are multiplied
-#define ALIMIT 264   // floats of y ...
-#define BLIMIT 256   // ... and of x gathered per position at most
-#define VECTORS(n) (((n) + 15) / 16)
+#define TILES 44     // of one work-item at most: its sums stay in the cache
+#define POSITIONS 64 // multiplied into one tile after the other
+#define NEAR 272     // floats between the gathered rows of two positions
 
 // Asks for a line of the cache before it is needed: a hint, left out where the compiler has none.
 #define PREFETCH(p)
@@ -61,112 +60,182 @@ __kernel void conv2d_sum(__global float *dw, __global const float *part, int spl
 #endif
 #endif
 
-static void gather(float *to, __global const float *from, int n)
+// A panel's part of `count` positions, `step` apart: NR floats each, of which n are there and the others stay.
+static void gather_panel(float16 *b, __global const float *from, int step, int count, int n)
 {
-    int k = 0;
-    for (; k + 16 <= n; k += 16)
-        vstore16(vload16(0, from + k), 0, to + k);
-    for (; k < n; k++)
-        to[k] = from[k];
-}
-
-// One register tile: sum += a^T b over the gathered positions. Meanwhile lines `step` floats apart are fetched from
-// `next` on: positions that are gathered next.
-static void multiply(float16 sum[MR][NV], const float *a, int ap, const float *b, int bp, int count,
-                     __global const float *next, int step)
-{
-    float16 acc[MR][NV];
-    UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) acc[r][v] = sum[r][v];
-    for (int p = 0; p < count; p++, a += ap, b += bp, next += step) {
-        float16 bv[NV];
-        PREFETCH(next);
-        UNROLL for (int v = 0; v < NV; v++) bv[v] = vload16(v, b);
-        UNROLL for (int r = 0; r < MR; r++)
-        {
-            const float16 av = (float16)(a[r]);
-            UNROLL for (int v = 0; v < NV; v++) acc[r][v] = fma(av, bv[v], acc[r][v]);
+    for (int p = 0; p < count; p++, b += NV, from += step) {
+        if (n == NR) {
+            UNROLL for (int v = 0; v < NV; v++) b[v] = vload16(v, from);
+        } else {
+            const int whole = n / 16;
+            for (int v = 0; v < whole; v++)
+                b[v] = vload16(v, from);
+            for (int k = whole * 16; k < n; k++)
+                ((float *)b)[k] = from[k];
         }
     }
-    UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) sum[r][v] = acc[r][v];
 }
 
-// One work-item: tiles x panels register tiles of one tap and one split. It gathers 64 positions of y and x into its
-// own memory, close together, since in place they lie whole pixels apart, and multiplies them into all its tiles.
+// The rows' part of `count` positions, `step` apart: `pieces` runs of `piece` floats, `gap` apart.
+static void gather_rows(float *a, __global const float *from, int step, int count, int pieces, int piece, int gap)
+{
+    for (int p = 0; p < count; p++, a += NEAR, from += step)
+        for (int k = 0; k < pieces; k++) {
+            float *to = a + k * piece;
+            __global const float *at = from + k * gap;
+            int i = 0;
+            for (; i + 16 <= piece; i += 16)
+                vstore16(vload16(0, at + i), 0, to + i);
+            for (; i < piece; i++)
+                to[i] = at[i];
+        }
+}
+
+// One register tile: sum += a^T b over positions that start at a[at[p]] and B. Meanwhile lines `step` floats apart are
+// fetched from `next` on: positions that come next.
+#define MULTIPLY(NAME, SPACE_A, PARAMETERS_B, B)                                                          \
+    static void NAME(float16 sum[MR][NV], SPACE_A const float *a, const int *at, PARAMETERS_B, int count, \
+                     __global const float *next, int step)                                                \
+    {                                                                                                     \
+        float16 acc[MR][NV];                                                                              \
+        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) acc[r][v] = sum[r][v];    \
+        for (int p = 0; p < count; p++, next += step) {                                                   \
+            SPACE_A const float *ap = a + at[p];                                                          \
+            float16 bv[NV];                                                                               \
+            PREFETCH(next);                                                                               \
+            UNROLL for (int v = 0; v < NV; v++) bv[v] = B;                                                \
+            UNROLL for (int r = 0; r < MR; r++)                                                           \
+            {                                                                                             \
+                const float16 av = (float16)(ap[r]);                                                      \
+                UNROLL for (int v = 0; v < NV; v++) acc[r][v] = fma(av, bv[v], acc[r][v]);                \
+            }                                                                                             \
+        }                                                                                                 \
+        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) sum[r][v] = acc[r][v];    \
+    }
+#define COMMA ,
+MULTIPLY(multiply_near, , const float16 *b, b[p * NV + v])
+MULTIPLY(multiply, __global, const float16 *b, b[p * NV + v])
+MULTIPLY(multiply_in_place, __global, __global const float *b COMMA const int *bt, vload16(v, b + bt[p]))
+
+// to[row][column]: the sums, rows of NR floats of which so many are meant.
+static void store(__global float *to, int pitch, const float *sum, int rows, int columns)
+{
+    for (int i = 0; i < rows; i++, to += pitch, sum += NR) {
+        if (columns == NR) {
+            UNROLL for (int v = 0; v < NV; v++) vstore16(vload16(v, sum), v, to);
+        } else {
+            for (int k = 0; k < columns; k++)
+                to[k] = sum[k];
+        }
+    }
+}
+
+// to[column][row].
+static void store_turned(__global float *to, int pitch, const float *sum, int rows, int columns)
+{
+    for (int j = 0; j < columns; j += 16)
+        for (int i = 0; i < rows; i += 16) {
+            const float *from = sum + i * NR + j;
+            __global float *at = to + j * pitch + i;
+            if (i + 16 <= rows && j + 16 <= columns) {
+                float16 r[16];
+                UNROLL for (int k = 0; k < 16; k++) r[k] = vload16(0, from + k * NR);
+                transpose16(r);
+                UNROLL for (int k = 0; k < 16; k++) vstore16(r[k], 0, at + k * pitch);
+            } else {
+                for (int c = 0; c < min(16, columns - j); c++)
+                    for (int r = 0; r < min(16, rows - i); r++)
+                        at[c * pitch + r] = from[r * NR + c];
+            }
+        }
+}
+
+// One work-item: up to TILES register tiles of one panel of NR columns, one tap and one split. Rows are channels of y
+// and columns those of x, or the other way round if `turned`. Columns of 64 positions are gathered into memory of its
+// own, since in place they lie whole pixels apart, and meet all rows, which are read where they lie.
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_bwd_weight_cpu(__global float *restrict part,
                                                                                    __global const float *restrict dy,
                                                                                    __global const float *restrict x,
                                                                                    const span s)
 {
-    const int o0 = (int)get_global_id(0) * s.tiles * MR, no = min(s.tiles * MR, s.ycols - o0);
-    const int blocks = (s.cols + s.panels * NR - 1) / (s.panels * NR), taps = s.th * s.tw;
-    const int tap = (int)get_global_id(1) / blocks % taps, u = tap / s.tw, column = s.ow + (tap - u * s.tw) * s.dw;
-    const int g = (int)get_global_id(1) / blocks / taps, split = (int)get_global_id(2);
-    const int c0 = (int)get_global_id(1) % blocks * s.panels * NR, nc = min(s.panels * NR, s.cols - c0);
-    const int tiles = (no + MR - 1) / MR, cells = tiles * ((nc + NR - 1) / NR);
-    const int ap = VECTORS(tiles * MR) * 16, bp = cells / tiles * NR;
-    float16 sum[CELLS][MR][NV], as[POSITIONS * VECTORS(ALIMIT)], bs[POSITIONS * VECTORS(BLIMIT)];
-    float *a = (float *)as, *b = (float *)bs;
+    const int rows = s.turned ? s.cols : s.ycols, columns = s.turned ? s.ycols : s.cols, taps = s.th * s.tw;
+    const int panels = (columns + NR - 1) / NR, id = (int)get_global_id(1);
+    const int tap = id / panels % taps, g = id / panels / taps, groups = (int)get_global_size(1) / panels / taps;
+    const int split = (int)get_global_id(2), splits = (int)get_global_size(2);
+    const int u = tap / s.tw, column = s.ow + (tap - u * s.tw) * s.dw;
+    const int i0 = (int)get_global_id(0) * s.tiles * MR, ni = min(s.tiles * MR, rows - i0), tiles = (ni + MR - 1) / MR;
+    const int j0 = id % panels * NR, nj = min(NR, columns - j0);
+    const int xlines = ((s.turned ? ni : nj) + 15) / 16, lines = xlines + ((s.turned ? nj : ni) + 15) / 16;
+    float16 sum[TILES][MR][NV], as[NEAR * POSITIONS / 16], b[POSITIONS * NV];
+    float *a = (float *)as;
+    int xat[POSITIONS], yat[POSITIONS], near[POSITIONS];
 
-    for (int t = 0; t < cells; t++)
+    for (int t = 0; t < tiles; t++)
         UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) sum[t][r][v] = (float16)0.0f;
-    for (int p = 0; p < POSITIONS; p++) {
-        for (int k = no; k < ap; k++)
-            a[p * ap + k] = 0.0f;
-        for (int k = nc; k < bp; k++)
-            b[p * bp + k] = 0.0f;
+    for (int k = 0; nj < NR && k < POSITIONS * NV; k++)
+        b[k] = (float16)0.0f;
+    for (int p = 0; s.gathers && p < POSITIONS; p++) {
+        near[p] = p * NEAR;
+        for (int k = ni; k < tiles * MR; k++)
+            a[p * NEAR + k] = 0.0f;
     }
-    // the positions of a row for which this tap lies inside x
+    // the positions of a row for which this tap lies inside x, and those of this split
     const int first = column >= 0 ? 0 : (-column + s.sw - 1) / s.sw;
     const int end = column > s.w - 1 ? 0 : min(s.yw, (s.w - 1 - column) / s.sw + 1);
-    const int last = first < end ? min(s.rows, (split + 1) * s.split) : 0;
-    __global const float *px = x, *py = dy;
-    int row = split * s.split, q = first;
-    while (row < last) {
-        int count = 0;
-        while (row < last && count < POSITIONS) {
-            const int n = row / s.yh, line = (row - n * s.yh) * s.sh + s.oh + u * s.dh;
-            if ((uint)line >= (uint)s.h) {
-                row++;
-                continue;
+    const int share = s.rows * s.yw / splits, more = s.rows * s.yw % splits;
+    const int start = split * share + min(split, more), stop = start + share + (split < more);
+    const int xstep = s.sw * s.pitch, x0 = g * s.cols + (s.turned ? i0 : j0), y0 = g * s.ycols + (s.turned ? j0 : i0);
+    int row = start / s.yw, q = max(first, start - row * s.yw), count = 0, ahead = 0, yahead = 0;
+    while (row * s.yw + first < stop) {
+        const int n = row / s.yh, line = (row - n * s.yh) * s.sh + s.oh + u * s.dh, last = min(end, stop - row * s.yw);
+        const bool inside = (uint)line < (uint)s.h && q < last;
+        if (inside) {
+            const int now = min(last - q, POSITIONS - count);
+            const int px = ((n * s.h + line) * s.w + q * s.sw + column) * s.pitch + x0;
+            const int py = (row * s.yw + q) * s.ypitch + y0;
+            for (int p = 0; p < now; p++) {
+                xat[count + p] = px + p * xstep;
+                yat[count + p] = py + p * s.ypitch;
             }
-            const int stop = count + min(end - q, POSITIONS - count);
-            px = x + ((n * s.h + line) * s.w + q * s.sw + column) * s.pitch + g * s.cols + c0;
-            py = dy + (row * s.yw + q) * s.ypitch + g * s.ycols + o0;
-            q += stop - count;
-            for (; count < stop; count++, px += s.sw * s.pitch, py += s.ypitch) {
-                if (s.pieces == 1)
-                    gather(b + count * bp, px, nc);
-                else
-                    for (int k = 0; k < s.pieces; k++)
-                        gather(b + count * bp + k * s.piece, px + k * s.gap, s.piece);
-                gather(a + count * ap, py, no);
-            }
-            if (q == end) {
-                q = first;
-                row++;
-            }
+            if (s.gathers)
+                gather_rows(a + count * NEAR, s.turned ? x + px : dy + py, s.turned ? xstep : s.ypitch, now, s.pieces,
+                            s.pieces > 1 ? s.piece : ni, s.gap);
+            if (!s.in_place)
+                gather_panel(b + count * NV, s.turned ? dy + py : x + px, s.turned ? s.ypitch : xstep, now, nj);
+            count += now;
+            q += now;
+            ahead = px + now * xstep;
+            yahead = py + now * s.ypitch;
         }
-        const int xlines = VECTORS(nc), lines = xlines + VECTORS(no);
-        for (int t = 0; t < cells; t++) {
-            const int line = t < lines ? t : 0, is_x = line < xlines;
-            multiply(sum[t], a + t % tiles * MR, ap, b + t / tiles * NR, bp, count,
-                     (is_x ? px : py - 16 * xlines) + 16 * line,
-                     t >= lines ? 0
-                     : is_x     ? s.sw * s.pitch
-                                : s.ypitch);
+        if (!inside || q == last) {
+            q = first;
+            row++;
         }
+        if (count == 0 || (count < POSITIONS && row * s.yw + first < stop))
+            continue;
+        for (int t = 0; t < tiles; t++) {
+            const int fetched = t < lines ? t : 0, of_x = fetched < xlines, i = min(t * MR, ni - MR);
+            __global const float *next = of_x ? x + ahead + 16 * fetched : dy + yahead + 16 * (fetched - xlines);
+            const int step = t >= lines ? 0 : of_x ? xstep : s.ypitch;
+            if (s.gathers)
+                multiply_near(sum[t], a + t * MR, near, b, count, next, step);
+            else if (s.in_place)
+                multiply_in_place(sum[t], (s.turned ? x : dy) + i, s.turned ? xat : yat, s.turned ? dy : x,
+                                  s.turned ? yat : xat, count, next, step);
+            else
+                multiply(sum[t], (s.turned ? x : dy) + i, s.turned ? xat : yat, b, count, next, step);
+        }
+        count = 0;
     }
-    const int depth = taps * s.cols, groups = (int)get_global_size(1) / blocks / taps;
-    part += ((size_t)(split * groups + g) * s.ycols + o0) * depth + tap * s.cols + c0;
-    for (int t = 0; t < cells; t++) {
-        const int width = min(NR, nc - t / tiles * NR), height = min(MR, no - t % tiles * MR);
-        __global float *to = part + t % tiles * MR * depth + t / tiles * NR;
-        for (int r = 0; r < height; r++, to += depth) {
-            const float *from = (const float *)sum[t][r];
-            for (int k = 0; k < width; k++)
-                to[k] = from[k];
-        }
-    }
+    const int depth = taps * s.cols;
+    part += (size_t)(split * groups + g) * s.ycols * depth + tap * s.cols;
+    if (tiles > 0 && ni % MR != 0 && !s.gathers) // the rows that the last tile has of its own, to its start
+        for (int r = 0; r < ni % MR; r++)
+            UNROLL for (int v = 0; v < NV; v++) sum[tiles - 1][r][v] = sum[tiles - 1][r + MR - ni % MR][v];
+    if (s.turned)
+        store_turned(part + j0 * depth + i0, depth, (const float *)sum, ni, nj);
+    else
+        store(part + i0 * depth + j0, depth, (const float *)sum, ni, nj);
 }
 #endif
 

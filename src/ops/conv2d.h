@@ -58,7 +58,8 @@ typedef struct la_span {
     int32_t ypitch, ycols;
     int32_t pieces, piece, gap;
     int32_t split;
-    int32_t tiles, panels;
+    int32_t tiles;
+    int32_t turned, gathers, in_place;
 } la_span;
 
 /* How exact a convolution has to be. */
@@ -91,6 +92,7 @@ int la__conv_norm(la_norm *out, la_device *dev, const la_filter *f);
 typedef struct la_conv_plan {
     la_method method;
     bool depthwise;      /* with method LA_CPU or LA_GPU: the kernels for one channel per group */
+    bool turned;         /* weight gradient, with method LA_CPU: rows of tiles are channels of x, columns those of y */
     const la_tile *tile; /* with method LA_CPU */
     const char *options; /* how the program of the variant is built */
 } la_conv_plan;

@@ -181,5 +181,14 @@ int la__conv_trial_sweep(bool *good, la_device *dev, const void *plan)
 
 int la__conv_trial_weight(bool *good, la_device *dev, const void *plan)
 {
-    return trial(good, dev, plan, WEIGHT, WEIGHT);
+    int err = 0;
+    la_conv_plan p = *(const la_conv_plan *)plan;
+    for (int turned = 0; turned < 2; turned++) {
+        p.turned = turned;
+        LA_TRY(trial(good, dev, &p, WEIGHT, WEIGHT));
+        if (!*good)
+            break;
+    }
+done:
+    return err;
 }

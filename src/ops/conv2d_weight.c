@@ -4,8 +4,19 @@
  */
 #include "ops/conv2d.h"
 
-/* Limits of the cpu kernel, as in the .cl file. */
-enum { CELLS = 44, ALIMIT = 264, BLIMIT = 256 };
+#include <math.h>
+
+enum { TILES = 44 }; /* of one work-item at most, as in the .cl file */
+
+/* How many splits of the positions: enough to make pieces of some 30 million multiply-adds, from 8 to 64 of them, with
+ * what the shape gives anyway; none of fewer than 256 positions. It depends on the shape alone, so that every machine
+ * adds in the same order. */
+static int32_t choose_splits(const la_conv *s, int64_t pieces)
+{
+    const double wish = fmin(fmax(la__conv_flops(s) / 6e7, 8), 64);
+    const int64_t most = (int64_t)s->n * s->oh * s->ow / 256, splits = LA_CEIL((int64_t)wish, pieces);
+    return (int32_t)(splits < most ? splits : most > 1 ? most : 1);
+}
 
 /* How many splits of the rows of y: enough to make about `wish` pieces of work with what the shape gives anyway, none
  * of fewer than 512 positions. It depends on the shape alone, so that every machine adds in the same order. */
@@ -67,24 +78,6 @@ static int sum_splits(la_device *dev, const la_conv_plan *p, la_tensor *dw, cons
 
 /* ---- CPUs ---- */
 
-/* Tiles and panels per work-item: as many as its sums have room for, in the proportion that gathers least. */
-static void choose_cells(la_span *q, const la_tile *t)
-{
-    const int32_t all_tiles = LA_CEIL(q->ycols, t->mr), all_panels = LA_CEIL(q->cols, t->nr);
-    double least = 0;
-    for (int32_t wish = 1; wish <= all_panels && wish * t->nr <= BLIMIT; wish++) {
-        const int32_t blocks = LA_CEIL(all_panels, wish), panels = LA_CEIL(all_panels, blocks);
-        int32_t tiles = CELLS / panels < ALIMIT / t->mr ? CELLS / panels : ALIMIT / t->mr;
-        tiles = LA_CEIL(all_tiles, LA_CEIL(all_tiles, tiles));
-        const double gathered = (double)LA_CEIL(all_tiles, tiles) * blocks * (tiles * t->mr + panels * t->nr + 4);
-        if (wish == 1 || gathered < least) {
-            least = gathered;
-            q->tiles = tiles;
-            q->panels = panels;
-        }
-    }
-}
-
 static int weight_tiles(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dw, const la_tensor *dy,
                         const la_tensor *x)
 {
@@ -103,13 +96,22 @@ static int weight_tiles(la_device *dev, const la_conv *s, const la_conv_plan *p,
         q.pieces = c.kh;
         q.piece = c.kw * c.c;
         q.gap = c.dh * c.w * c.c;
-        q.cols = q.pieces * q.piece;
+        q.cols = c.kh * c.kw * c.c;
         q.th = q.tw = 1;
+    } else if (s->sh * s->sw * s->kh * s->kw == 1 && s->oh == s->h && s->ow == s->w) { /* a product of matrices */
+        q.yh = q.h = 1;
+        q.rows = s->n;
+        q.yw = q.w = s->h * s->w;
     }
-    choose_cells(&q, p->tile);
-    const int64_t across = LA_CEIL(q.ycols, q.tiles * p->tile->mr);
-    const int64_t down = (int64_t)LA_CEIL(q.cols, q.panels * p->tile->nr) * q.th * q.tw * s->groups;
-    const int32_t splits = choose_split(&q, across * down, 32);
+    q.turned = p->turned || merge;
+    const int32_t mr = p->tile->mr, nr = p->tile->nr, rows = q.turned ? q.cols : q.ycols;
+    const int32_t columns = q.turned ? q.ycols : q.cols, tiles = LA_CEIL(rows, mr);
+    const int64_t across = LA_CEIL(tiles, TILES);
+    const int64_t down = (int64_t)LA_CEIL(columns, nr) * q.th * q.tw * s->groups;
+    q.tiles = (int32_t)LA_CEIL(tiles, across);
+    q.gathers = merge || rows < mr;
+    q.in_place = !q.gathers && columns % nr == 0 && (q.turned ? q.ypitch : q.pitch * q.sw) <= 64;
+    const int32_t splits = choose_splits(s, across * down);
     LA_TRY(part_of(&part, dw, splits));
     LA_TRY(la__launch(dev,
                       &(la_launch){ .program = "conv2d_weight",
@@ -181,10 +183,26 @@ int la__conv_backward_weight(la_device *dev, const la_conv *s, const la_conv_pla
                       (la_karg[]){ LA_T(dw), LA_T(dy), LA_T(x), LA_STRUCT(*s) }, 4);
 }
 
+/* What a tile costs for so many rows and columns, in multiply-adds: the empty ones too, and the gathering of columns,
+ * which takes as long as one and a half tiles of the rows that meet them. */
+static double tile_work(const la_tile *t, int64_t rows, int64_t columns)
+{
+    const int64_t tiles = LA_CEIL(rows, t->mr), together = LA_CEIL(tiles, LA_CEIL(tiles, TILES));
+    return (double)(tiles * t->mr) * (double)(LA_CEIL(columns, t->nr) * t->nr) * (1 + 1.5 / (double)together);
+}
+
 la_conv_plan la__conv_plan_weight(la_device *dev, const la_conv *s, la_method wish)
 {
-    const int32_t columns = la__conv_merges_rows(s) ? s->kh * s->kw * s->c : s->c / s->groups;
-    la_conv_plan p = la__conv_plan(dev, s, wish, s->o / s->groups, columns);
+    const bool merge = la__conv_merges_rows(s);
+    const int32_t of_x = merge ? s->kh * s->kw * s->c : s->c / s->groups, of_y = s->o / s->groups;
+    la_conv_plan p = la__conv_plan(dev, s, wish, of_y, of_x);
+    if (p.method == LA_CPU && !p.depthwise) {
+        const la_conv_plan q = la__conv_plan(dev, s, wish, of_x, of_y);
+        if (merge || tile_work(q.tile, of_x, of_y) < 0.95 * tile_work(p.tile, of_y, of_x)) {
+            p = q;
+            p.turned = true;
+        }
+    }
     if (p.method != LA_PLAIN && !la__trusted(dev, "conv2d_weight", p.options, la__conv_trial_weight, &p))
         p = (la_conv_plan){ .method = LA_PLAIN };
     return p;

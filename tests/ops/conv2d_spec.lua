@@ -99,6 +99,10 @@ describe("conv2d of real layers", function()
     { "7 x 7, stride 2, from 3 channels", { 2, 33, 31, 3 }, { 64, 7, 7, 3 }, { padding = 3, stride = 2 } },
     { "pointwise, 256 to 100 channels", { 2, 15, 15, 256 }, { 100, 1, 1, 256 }, {} },
     { "pointwise, stride 2, 300 to 520 channels", { 1, 15, 15, 300 }, { 520, 1, 1, 300 }, { stride = 2 } },
+    { "pointwise, 64 channels, in several splits", { 3, 17, 19, 64 }, { 64, 1, 1, 64 }, {} },
+    { "pointwise, 64 to 290 channels", { 1, 16, 19, 64 }, { 290, 1, 1, 64 }, {} },
+    { "3 x 3, 64 to 4 channels", { 1, 9, 31, 64 }, { 4, 3, 3, 64 }, { padding = 1 } },
+    { "7 x 7, 225 to 128 channels", { 2, 9, 10, 225 }, { 128, 7, 7, 225 }, {} },
     { "depthwise, 96 channels", { 2, 30, 29, 96 }, { 96, 3, 3, 1 }, { padding = 1, groups = 96 } },
     { "depthwise, 144 channels, stride 2", { 2, 30, 29, 144 }, { 144, 3, 3, 1 },
       { padding = 1, groups = 144, stride = 2 } },
@@ -107,6 +111,7 @@ describe("conv2d of real layers", function()
   local small <const> = { -- the same on a simulated device: every kernel, full and cut tiles
     { "3 x 3, 20 to 36 channels", { 1, 7, 6, 20 }, { 36, 3, 3, 20 }, { padding = 1 } },
     { "7 x 7, stride 2, from 3 channels", { 1, 9, 11, 3 }, { 17, 7, 7, 3 }, { padding = 3, stride = 2 } },
+    { "pointwise, 64 to 70 channels", { 1, 5, 7, 64 }, { 70, 1, 1, 64 }, {} },
     { "pointwise, 40 to 33 channels", { 1, 5, 7, 40 }, { 33, 1, 1, 40 }, {} },
     { "depthwise, 20 channels, stride 2", { 1, 9, 7, 20 }, { 20, 3, 3, 1 }, { padding = 1, groups = 20, stride = 2 } },
     { "4 groups", { 1, 5, 6, 16 }, { 24, 3, 3, 4 }, { padding = 1, groups = 4 } },
