@@ -29,8 +29,17 @@ if(LUALIGN_LUACHECK)
   lualign_test(check.luacheck check ${LUALIGN_LUACHECK} --no-color .)
 endif()
 
-# ---- the op specs on further devices, and a training run compared with the first one's ----
+# ---- the op specs by the GPU kernels, whatever device runs the tests: small sizes, since others are slow with them ----
 file(GLOB op_specs CONFIGURE_DEPENDS ops/*_spec.lua)
+foreach(file ${op_specs})
+  get_filename_component(name ${file} NAME_WE)
+  string(REGEX REPLACE "_spec$" "" name ${name})
+  lualign_test(gpu.op.${name} gpu ${busted} ${file})
+  set_property(TEST gpu.op.${name} APPEND PROPERTY ENVIRONMENT "LUALIGN_METHOD=gpu" "LUALIGN_TEST_SMALL=1"
+    "LUALIGN_POISON=1")
+endforeach()
+
+# ---- the op specs on further devices, and a training run compared with the first one's ----
 foreach(device ${LUALIGN_TEST_DEVICES})
   string(REGEX REPLACE "[^A-Za-z0-9].*" "" short ${device}) # "Intel(R) OpenCL": intel
   string(TOLOWER ${short} short)
@@ -46,6 +55,12 @@ endforeach()
 
 if(NOT LUALIGN_TEST_ALL)
   return()
+endif()
+
+# ---- the GPU kernels, compiled for GPUs that need not be here ----
+if(LUALIGN_LUA)
+  lualign_test(slow.gpu_compile slow ${LUALIGN_LUA} ${dev}/gpu_compile.lua ${PROJECT_SOURCE_DIR})
+  set_tests_properties(slow.gpu_compile PROPERTIES TIMEOUT 1800)
 endif()
 
 # ---- the op specs under Oclgrind, which sees invalid accesses and races between work-items ----

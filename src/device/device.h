@@ -112,7 +112,8 @@ void la__builder_serve(void);
 int la__program_verdict(const la_device *dev, const char *program, const char *options);
 void la__program_judge(la_device *dev, const char *program, const char *options, int verdict);
 
-/* True for CPU devices: one work-item is then one register tile (see cl/README.md). */
+/* True for CPU devices, unless the environment's LUALIGN_METHOD asks for a GPU's kernels: one work-item is then one
+ * register tile (see cl/README.md). */
 bool la__device_is_cpu(const la_device *dev);
 
 /* Compute units of the device; kernels that split a reduction use a FIXED split, never this, so that results

@@ -56,6 +56,7 @@ struct la_device {
     la_device_info info;
     char platform_version[128];
     bool is_cpu;
+    bool as_gpu;        /* LUALIGN_METHOD asks for the kernels of GPUs */
     bool lazy_binaries; /* asking for a program's binary compiles every kernel that was not launched yet (PoCL) */
     size_t max_group, local_memory;
     unsigned float_width;

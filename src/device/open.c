@@ -61,6 +61,7 @@ static int find_budget(la_device *dev)
 
 static void ask_device(la_device *dev)
 {
+    const char *method = getenv("LUALIGN_METHOD");
     cl_platform_id platform;
     cl_uint width = 1;
     cl_ulong local = 0;
@@ -73,6 +74,7 @@ static void ask_device(la_device *dev)
     dev->float_width = width;
     dev->local_memory = (size_t)local;
     dev->is_cpu = strcmp(dev->info.type, "cpu") == 0;
+    dev->as_gpu = method && strncmp(method, "gpu", 3) == 0;
     dev->lazy_binaries = strcmp(dev->info.platform, "Portable Computing Language") == 0;
 }
 
@@ -174,7 +176,7 @@ uint64_t la__device_serial(la_device *dev)
 
 bool la__device_is_cpu(const la_device *dev)
 {
-    return dev->is_cpu;
+    return dev->is_cpu && !dev->as_gpu;
 }
 
 unsigned la__device_units(const la_device *dev)

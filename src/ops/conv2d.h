@@ -10,6 +10,7 @@
 
 #include "ops/filter.h"
 #include "ops/gemm.h"
+#include "ops/gpu.h"
 
 #define LA_CEIL(a, b) (((a) + (b)-1) / (b))
 
@@ -94,6 +95,7 @@ typedef struct la_conv_plan {
     bool depthwise;      /* with method LA_CPU or LA_GPU: the kernels for one channel per group */
     bool turned;         /* weight gradient, with method LA_CPU: rows of tiles are channels of x, columns those of y */
     const la_tile *tile; /* with method LA_CPU */
+    const la_gpu_tile *gpu; /* with method LA_GPU, unless depthwise */
     const char *options; /* how the program of the variant is built */
 } la_conv_plan;
 
@@ -117,9 +119,13 @@ int la__conv_backward_weight(la_device *dev, const la_conv *s, const la_conv_pla
 
 /* The forms for GPUs (conv2d_gpu.c), in local memory: need work-groups of 256. norm holds scale and shift where the
  * job's taps say; norm and residual are any buffers where there is none. */
-int la__conv_sweep_gpu(la_device *dev, const la_sweep_job *j, const la_after *e, const la_buffer *y, const la_buffer *x,
-                       const la_buffer *w, const la_buffer *norm, const la_buffer *residual);
-int la__conv_weight_gpu(la_device *dev, const la_conv *s, la_tensor *dw, const la_tensor *dy, const la_tensor *x);
+const la_gpu_tile *la__conv_gpu_tile(const la_device *dev, const la_conv *s, la_method wish, int64_t rows,
+                                     int64_t columns); /* rows, columns as for la__conv_plan */
+int la__conv_sweep_gpu(la_device *dev, const la_gpu_tile *tile, const la_sweep_job *j, const la_after *e,
+                       const la_buffer *y, const la_buffer *x, const la_buffer *w, const la_buffer *norm,
+                       const la_buffer *residual);
+int la__conv_weight_gpu(la_device *dev, const la_gpu_tile *tile, const la_conv *s, la_tensor *dw, const la_tensor *dy,
+                        const la_tensor *x);
 
 /* Channels narrow enough that a row of the kernel (kw x c floats, next to each other in a padded x) is better taken as
  * one tap: the first layer of a network. */

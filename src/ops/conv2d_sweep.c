@@ -216,7 +216,8 @@ static int sweep_local_tiles(const sweep_io *io, la_sweep_job j)
     LA_TRY(la__conv_norm(&norm, io->dev, io->filter));
     j.taps.scale = norm.scale;
     j.taps.shift = j.taps.by_run ? -1 : norm.shift;
-    LA_TRY(la__conv_sweep_gpu(io->dev, &j, &after, io->y, io->x, w, norm.buffer ? norm.buffer : w, residual_of(io)));
+    LA_TRY(la__conv_sweep_gpu(io->dev, io->plan->gpu, &j, &after, io->y, io->x, w, norm.buffer ? norm.buffer : w,
+                              residual_of(io)));
 done:
     la__derived_give(&norm.held);
     return err;
@@ -414,17 +415,17 @@ la_conv_plan la__conv_plan(la_device *dev, const la_conv *s, la_method wish, int
 {
     /* depthwise: so many channels at once */
     static const la_tile lanes[] = { { 1, 16, "-DV=16" }, { 1, 8, "-DV=8" }, { 1, 4, "-DV=4" } };
-    la_conv_plan p = { .method = la__method(dev, wish), .options = "-DGPU" };
+    wish = la__wish(wish);
+    la_conv_plan p = { .method = la__method(dev, wish) };
 
     p.depthwise = p.method != LA_PLAIN && s->groups == s->c && s->o == s->c && s->c >= 4;
     if (p.depthwise)
         p.tile = &lanes[p.method == LA_GPU || s->c < 8 ? 2 : s->c < 16 || la__device_float_width(dev) < 16 ? 1 : 0];
     else if (p.method == LA_CPU)
         p.tile = la__tile_named(wish) ? la__tile_named(wish) : la__tile(dev, rows, columns);
-    else if (la__device_max_group(dev) < 256)
+    else if (p.method == LA_GPU && (p.gpu = la__conv_gpu_tile(dev, s, wish, rows, columns)) == NULL)
         p.method = LA_PLAIN;
-    if (p.tile)
-        p.options = p.tile->options;
+    p.options = p.tile ? p.tile->options : p.gpu ? p.gpu->options : NULL;
     return p;
 }
 

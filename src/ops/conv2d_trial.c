@@ -136,8 +136,9 @@ done:
     return err;
 }
 
-/* 3 x 2 taps, stride 2 and 1, dilation 1 and 2, uneven padding; 19 channels to 37 for the general kernels. */
-static la_conv small(bool depthwise)
+/* 3 x 2 taps, stride 2 and 1, dilation 1 and 2, uneven padding; 19 channels to 37 for the general kernels, or 20 to 36,
+ * which come in fours. */
+static la_conv small(bool depthwise, bool fours)
 {
     la_conv s = { .n = 2,
                   .h = 9,
@@ -155,6 +156,10 @@ static la_conv small(bool depthwise)
                   .groups = 1,
                   .oh = 4,
                   .ow = 7 };
+    if (fours) {
+        s.c = 20;
+        s.o = 36;
+    }
     if (depthwise)
         s.o = s.groups = s.c;
     return s;
@@ -164,11 +169,15 @@ static int trial(bool *good, la_device *dev, const la_conv_plan *plan, pass firs
 {
     int err = 0;
     problem p = { 0 };
-    const la_conv s = small(plan->depthwise);
     *good = true;
-    LA_TRY(make(&p, dev, &s));
-    for (pass which = first; which <= last && *good; which++)
-        LA_TRY(compare(good, &p, dev, plan, which));
+    for (int fours = 0; fours <= (plan->gpu != NULL) && *good; fours++) { /* GPUs load quads where they can */
+        const la_conv s = small(plan->depthwise, fours);
+        LA_TRY(make(&p, dev, &s));
+        for (pass which = first; which <= last && *good; which++)
+            LA_TRY(compare(good, &p, dev, plan, which));
+        drop(&p);
+        p = (problem){ 0 };
+    }
 done:
     drop(&p);
     return err;

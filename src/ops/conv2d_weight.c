@@ -173,7 +173,7 @@ int la__conv_backward_weight(la_device *dev, const la_conv *s, const la_conv_pla
     if (p->method == LA_CPU)
         return weight_tiles(dev, s, p, dw, dy, x);
     if (p->method == LA_GPU)
-        return la__conv_weight_gpu(dev, s, dw, dy, x);
+        return la__conv_weight_gpu(dev, p->gpu, s, dw, dy, x);
     return la__launch(dev,
                       &(la_launch){ .program = "conv2d",
                                     .entry = "conv2d_bwd_weight",

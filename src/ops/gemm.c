@@ -121,21 +121,23 @@ done:
     return err;
 }
 
-/* A product of a GPU: b is scaled before, what follows the sums is done after. */
-static int gpu(la_device *dev, const la_gemm *g, int (*product_of)(la_device *, const la_gemm *))
+/* A product of a GPU, by our own tiles or CLBlast (no tile): b is scaled before where the form cannot do it, what
+ * follows CLBlast's sums is done after. */
+static int gpu(la_device *dev, const la_gemm *g, const la_gpu_tile *tile)
 {
     int err = 0;
     la_gemm bare = *g;
     la_derived scaled = { 0 };
-    const bool biased = g->bias && product_of == clblast;
+    const bool biased = g->bias != NULL;
     const int64_t size = g->batch * g->m * g->n;
 
-    if (g->scale) {
+    if (g->scale && (!tile || g->scale_rows)) {
         LA_TRY(scale(&scaled, dev, g));
         bare.b = scaled.buffer;
+        bare.scale = NULL;
     }
-    LA_TRY(product_of(dev, &bare));
-    if (biased || g->residual || g->clamp)
+    LA_TRY(tile ? la__gemm_gpu(dev, &bare, tile) : clblast(dev, &bare));
+    if (!tile && (biased || g->residual || g->clamp))
         LA_TRY(la__launch(dev,
                           &(la_launch){ .program = "matmul",
                                         .entry = "matmul_finish",
@@ -167,14 +169,15 @@ static bool worth_clblast(const la_device *dev, const la_gemm *g)
 /* How a gemm is to be run: the arguments of a trial, and of the run itself. */
 typedef struct plan {
     la_method method;
-    const la_tile *tile;
+    const la_tile *tile;    /* with LA_CPU */
+    const la_gpu_tile *gpu; /* with LA_GPU */
     bool ta; /* on CPUs a program of its own */
 } plan;
 
 static int run(la_device *dev, const la_gemm *g, const plan *p)
 {
     return p->method == LA_CPU   ? la__gemm_cpu(dev, g, p->tile)
-           : p->method == LA_GPU ? gpu(dev, g, la__gemm_gpu)
+           : p->method == LA_GPU ? gpu(dev, g, p->gpu)
                                  : plain(dev, g);
 }
 
@@ -262,13 +265,14 @@ int la__gemm(la_device *dev, const la_gemm *g)
         char options[LA_GEMM_OPTIONS];
         /* the last panel may be narrower, so that the widest tile wastes nothing */
         p.tile = g->m >= 24 && g->n >= 64 ? la__tile(dev, 0, 64) : la__tile(dev, g->m, g->n);
-        if ((g->method == LA_AUTO && !worth_tiles(g)) ||
+        if ((la__wish(g->method) == LA_AUTO && !worth_tiles(g)) ||
             !la__trusted(dev, "matmul_cpu", la__gemm_cpu_options(options, p.tile, g->ta), trial, &p))
             p.method = LA_PLAIN;
     } else if (p.method == LA_GPU) {
-        if (g->method == LA_AUTO && worth_clblast(dev, g))
-            return gpu(dev, g, clblast);
-        if (la__device_max_group(dev) < 256 || !la__trusted(dev, "matmul_gpu", NULL, trial, &p))
+        if (la__wish(g->method) == LA_AUTO && worth_clblast(dev, g))
+            return gpu(dev, g, NULL);
+        p.gpu = la__gpu_tile(dev, g->method, g->batch, g->m, g->n, g->k);
+        if (!p.gpu || !la__trusted(dev, "matmul_gpu", p.gpu->options, trial, &p))
             p.method = LA_PLAIN;
     }
     return run(dev, g, &p);

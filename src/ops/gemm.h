@@ -5,7 +5,7 @@
 #ifndef LA_GEMM_H
 #define LA_GEMM_H
 
-#include "ops/variant.h"
+#include "ops/gpu.h"
 #include "tensor/derived.h"
 
 /* c[z] (m, n) = clamp(op(a[z]) op(b[z]) + bias + residual[z], low, high) for z < batch, all row-major and dense; op
@@ -42,9 +42,8 @@ int la__gemm(la_device *dev, const la_gemm *g);
 int la__gemm_derive(la_derived *out, la_device *dev, const la_gemm *g, const char *name, size_t bytes);
 void la__gemm_derived(la_derived *d, const la_gemm *g, int err);
 
-/* The form for GPUs, untried (gemm_gpu.c): in local memory, needs work-groups of 256. It adds the bias and leaves the
- * rest of what goes with a product to its caller. */
-int la__gemm_gpu(la_device *dev, const la_gemm *g);
+/* The form for GPUs, untried (gemm_gpu.c): tiles in local memory. It leaves scale_rows to its caller. */
+int la__gemm_gpu(la_device *dev, const la_gemm *g, const la_gpu_tile *tile);
 
 /* Register tiles on CPUs, untried (gemm_cpu.c). */
 int la__gemm_cpu(la_device *dev, const la_gemm *g, const la_tile *tile);

@@ -8,22 +8,40 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What LUALIGN_METHOD names, else LA_AUTO. */
+static la_method from_environment(void)
+{
+    const char *wish = getenv("LUALIGN_METHOD");
+    const size_t n = wish && !strchr(wish, '|') ? strlen(wish) : 0;
+    int method = LA_AUTO;
+    for (const char *name = LA_METHODS; n > 0 && name; name = strchr(name, '|')) {
+        name += *name == '|';
+        if (strncmp(name, wish, n) == 0 && (name[n] == '|' || name[n] == '\0'))
+            return (la_method)method;
+        method++;
+    }
+    return LA_AUTO;
+}
+
+la_method la__wish(la_method wish)
+{
+    return wish == LA_AUTO ? from_environment() : wish;
+}
+
 bool la__plain_kernels(void)
 {
-    const char *value = getenv("LUALIGN_PLAIN");
-    return value && strcmp(value, "1") == 0;
+    return la__wish(LA_AUTO) == LA_PLAIN;
 }
 
 la_method la__method(const la_device *dev, la_method wish)
 {
+    wish = la__wish(wish);
     if (wish == LA_PLAIN || wish == LA_CPU || wish == LA_GPU)
         return wish;
-    if (wish == LA_CLBLAST)
+    if (wish == LA_CLBLAST || (wish >= LA_GPU128X128 && wish <= LA_GPU64X64))
         return LA_GPU;
     if (wish >= LA_CPU6X64)
         return LA_CPU;
-    if (wish == LA_AUTO && la__plain_kernels())
-        return LA_PLAIN;
     return la__device_is_cpu(dev) ? LA_CPU : LA_GPU;
 }
 

@@ -16,6 +16,9 @@ typedef enum la_method {
     LA_PLAIN,
     LA_CPU,
     LA_GPU,
+    LA_GPU128X128, /* one tile of the gpu kernels: sums of a work-group */
+    LA_GPU128X64,
+    LA_GPU64X64,
     LA_WINOGRAD4, /* F(4x4, 3x3) and F(2x2, 3x3), of the device's family */
     LA_WINOGRAD2,
     LA_CLBLAST,
@@ -26,9 +29,14 @@ typedef enum la_method {
 } la_method;
 
 /* The choices of an op's `method`, in the order of la_method. An op that has no such kernels refuses. */
-#define LA_METHODS "auto|plain|cpu|gpu|winograd4|winograd2|clblast|cpu6x64|cpu8x48|cpu12x32|cpu14x16"
+#define LA_METHODS \
+    "auto|plain|cpu|gpu|gpu128x128|gpu128x64|gpu64x64|winograd4|winograd2|clblast|cpu6x64|cpu8x48|cpu12x32|cpu14x16"
 
-/* LUALIGN_PLAIN=1: plain kernels wherever the caller leaves the choice to us. */
+/* What is wished for: LA_AUTO becomes what the environment's LUALIGN_METHOD names, such as "plain", or "gpu" to try a
+ * GPU's kernels on a CPU; without that it stays. */
+la_method la__wish(la_method wish);
+
+/* Whether that is LA_PLAIN where nothing else was wished for. */
 bool la__plain_kernels(void);
 
 /* The family of kernels that `wish` means on this device: LA_PLAIN, LA_CPU or LA_GPU. */

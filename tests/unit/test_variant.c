@@ -30,15 +30,29 @@ static void the_device_and_the_environment_choose(void **state)
 {
     (void)state;
     const la_method own = la__device_is_cpu(dev) ? LA_CPU : LA_GPU;
-    unsetenv("LUALIGN_PLAIN");
+    static const struct {
+        const char *value;
+        la_method wish, family;
+    } named[] = { { "plain", LA_PLAIN, LA_PLAIN },
+                  { "cpu", LA_CPU, LA_CPU },
+                  { "gpu", LA_GPU, LA_GPU },
+                  { "gpu128x64", LA_GPU128X64, LA_GPU },
+                  { "cpu14x16", LA_CPU14X16, LA_CPU } };
+    static const char *const nothing[] = { "", "auto", "gp", "gpu128", "gpus", "|", "plain|cpu" };
+    unsetenv("LUALIGN_METHOD");
     assert_int_equal(la__method(dev, LA_AUTO), own);
-    setenv("LUALIGN_PLAIN", "0", 1);
-    assert_false(la__plain_kernels());
-    setenv("LUALIGN_PLAIN", "1", 1);
-    assert_true(la__plain_kernels());
-    assert_int_equal(la__method(dev, LA_AUTO), LA_PLAIN);
-    assert_int_equal(la__method(dev, LA_CPU), LA_CPU); /* what was asked for stays */
-    unsetenv("LUALIGN_PLAIN");
+    for (int i = 0; i < LA_COUNT(named); i++) {
+        setenv("LUALIGN_METHOD", named[i].value, 1);
+        assert_int_equal(la__wish(LA_AUTO), named[i].wish);
+        assert_int_equal(la__method(dev, LA_AUTO), named[i].family);
+        assert_int_equal(la__method(dev, LA_CPU), LA_CPU); /* what was asked for stays */
+    }
+    for (int i = 0; i < LA_COUNT(nothing); i++) {
+        setenv("LUALIGN_METHOD", nothing[i], 1);
+        assert_int_equal(la__wish(LA_AUTO), LA_AUTO);
+        assert_int_equal(la__method(dev, LA_AUTO), own);
+    }
+    unsetenv("LUALIGN_METHOD");
 }
 
 /* One trial per program and options; a trial that fails is a verdict too. */
@@ -116,10 +130,11 @@ static void no_variant_falls_back(void **state)
         strstr(la_device_get_info(dev)->platform, "Intel") == NULL)
         skip();
     for (int i = 0; i < LA_COUNT(layers); i++)
-        for (la_method wish = LA_CPU; wish <= LA_GPU; wish++) {
-            assert_int_equal(la__conv_plan_sweep(dev, &layers[i], wish, LA_DEFAULT, false).method, wish);
-            assert_int_equal(la__conv_plan_sweep(dev, &layers[i], wish, LA_DEFAULT, true).method, wish);
-            assert_int_equal(la__conv_plan_weight(dev, &layers[i], wish).method, wish);
+        for (la_method wish = LA_CPU; wish <= LA_GPU64X64; wish++) {
+            const la_method family = la__method(dev, wish);
+            assert_int_equal(la__conv_plan_sweep(dev, &layers[i], wish, LA_DEFAULT, false).method, family);
+            assert_int_equal(la__conv_plan_sweep(dev, &layers[i], wish, LA_DEFAULT, true).method, family);
+            assert_int_equal(la__conv_plan_weight(dev, &layers[i], wish).method, family);
         }
 }
 
