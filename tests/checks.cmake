@@ -34,7 +34,7 @@ file(GLOB op_specs CONFIGURE_DEPENDS ops/*_spec.lua)
 foreach(file ${op_specs})
   get_filename_component(name ${file} NAME_WE)
   string(REGEX REPLACE "_spec$" "" name ${name})
-  lualign_test(gpu.op.${name} gpu ${busted} ${file})
+  lualign_test(gpu.op.${name} "device;gpu" ${busted} ${file})
   set_property(TEST gpu.op.${name} APPEND PROPERTY ENVIRONMENT "LUALIGN_METHOD=gpu" "LUALIGN_TEST_SMALL=1"
     "LUALIGN_POISON=1")
 endforeach()
