@@ -171,7 +171,7 @@ typedef struct plan {
     la_method method;
     const la_tile *tile;    /* with LA_CPU */
     const la_gpu_tile *gpu; /* with LA_GPU */
-    bool ta; /* on CPUs a program of its own */
+    bool ta;                /* on CPUs a program of its own */
 } plan;
 
 static int run(la_device *dev, const la_gemm *g, const plan *p)
