@@ -96,7 +96,7 @@ typedef struct la_conv_plan {
     bool turned;         /* weight gradient, with method LA_CPU: rows of tiles are channels of x, columns those of y */
     const la_tile *tile; /* with method LA_CPU */
     const la_gpu_tile *gpu; /* with method LA_GPU, unless depthwise */
-    const char *options; /* how the program of the variant is built */
+    const char *options;    /* how the program of the variant is built */
 } la_conv_plan;
 
 /* Which kernels suit the convolution, untried: for a product of so many rows (0: plenty) and columns. */
