@@ -14,17 +14,17 @@ typedef struct {
     int sh, sw, top, left, dh, dw, groups;
 } shape;
 
-// Batch norm with known statistics after a bias, as a scale and a shift: out (2, n).
-__kernel void conv2d_norm(__global float *out, __global const float *bias, __global const float *weight,
-                          __global const float *offset, __global const float *mean, __global const float *variance,
-                          int n, int biased, float eps)
+// Batch norm with known statistics after a bias, as a scale and a shift: out (2, n), and the shift again alone.
+__kernel void conv2d_norm(__global float *out, __global float *alone, __global const float *bias,
+                          __global const float *weight, __global const float *offset, __global const float *mean,
+                          __global const float *variance, int n, int biased, float eps)
 {
     const int o = (int)get_global_id(0);
     if (o >= n)
         return;
     const float scale = weight[o] / sqrt(variance[o] + eps);
     out[o] = scale;
-    out[n + o] = fma((biased ? bias[o] : 0.0f) - mean[o], scale, offset[o]);
+    out[n + o] = alone[o] = fma((biased ? bias[o] : 0.0f) - mean[o], scale, offset[o]);
 }
 
 __kernel void conv2d_fwd(__global float *y, __global const float *x, __global const float *w,

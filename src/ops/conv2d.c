@@ -4,6 +4,9 @@
  */
 #include "ops/conv2d.h"
 
+#include <math.h>
+#include <stdio.h>
+
 enum { X, WEIGHT, BIAS };                                   /* tensor slots */
 enum { STRIDE, PADDING, DILATION, GROUPS };                 /* options that all convolutions have, from the first on */
 enum { FIRST = 3, PRECISION = FIRST + GROUPS + 1, METHOD }; /* parameters */
@@ -125,27 +128,126 @@ done:
     return err;
 }
 
-/* ---- the op ---- */
+/* ---- the passes ---- */
 
 bool la__conv_is_product(const la_conv *s)
 {
     return s->kh == 1 && s->kw == 1 && s->sh == 1 && s->sw == 1 && s->groups == 1 && s->oh == s->h && s->ow == s->w;
 }
 
-static int as_product(const la_call *c, const la_conv *s, la_tensor *out, const la_tensor *left, const la_tensor *w,
-                      const la_tensor *bias, bool transposed)
+/* c (pixels, columns) = a op(weight), with what follows. */
+static int as_product(la_device *dev, const la_conv *s, la_method method, la_tensor *out, const la_tensor *a,
+                      const la_filter *f, const la_epilogue *e, bool data_gradient)
 {
-    return la__gemm(c->dev, &(la_gemm){ .method = (la_method)c->arg[METHOD].ints[0],
-                                        .batch = 1,
-                                        .m = (int64_t)s->n * s->h * s->w,
-                                        .n = transposed ? s->o : s->c,
-                                        .k = transposed ? s->c : s->o,
-                                        .tb = transposed,
-                                        .a = left->storage->buffer,
-                                        .b = w->storage->buffer,
-                                        .bias = bias ? bias->storage->buffer : NULL,
-                                        .c = out->storage->buffer });
+    int err = 0;
+    char key[64];
+    la_norm norm = { 0 };
+    const la_tensor *from[LA_DERIVED_FROM];
+    const int origins = la__filter_origins(from, f);
+
+    LA_TRY(la__conv_norm(&norm, dev, f));
+    snprintf(key, sizeof key, "conv2d product%s eps %.9g", data_gradient ? " back" : "", f->eps);
+    LA_TRY(la__gemm(dev, &(la_gemm){ .method = method,
+                                     .batch = 1,
+                                     .m = (int64_t)s->n * s->h * s->w,
+                                     .n = data_gradient ? s->c : s->o,
+                                     .k = data_gradient ? s->o : s->c,
+                                     .tb = !data_gradient,
+                                     .a = a->storage->buffer,
+                                     .b = f->weight->storage->buffer,
+                                     .c = out->storage->buffer,
+                                     .scale = norm.scale < 0 ? NULL : norm.buffer,
+                                     .scale_rows = data_gradient,
+                                     .bias = data_gradient ? NULL : norm.alone,
+                                     .residual = e ? e->residual : NULL,
+                                     .clamp = e && (e->low > -INFINITY || e->high < INFINITY),
+                                     .low = e ? e->low : 0.0f,
+                                     .high = e ? e->high : 0.0f,
+                                     .origins = origins,
+                                     .origin = from,
+                                     .key = key }));
+done:
+    la__conv_norm_give(&norm);
+    return err;
 }
+
+int la__conv_norm(la_norm *out, la_device *dev, const la_filter *f)
+{
+    int err = 0;
+    char key[64];
+    const la_tensor *from[] = { f->norm[0], f->norm[1], f->norm[2], f->norm[3], f->bias };
+    const la_tensor *bias = f->bias ? f->bias : f->norm[0];
+
+    *out = (la_norm){ .scale = -1, .shift = f->bias && !from[0] ? 0 : -1 };
+    if (!from[0]) {
+        out->buffer = out->alone = f->bias ? f->bias->storage->buffer : NULL;
+        return 0;
+    }
+    const int64_t n = la_tensor_numel(from[0]);
+    snprintf(key, sizeof key, "conv2d norm eps %.9g", f->eps);
+    LA_TRY(la__derived_take(&out->held[0], key, (size_t)n * 8, LA_COUNT(from), from));
+    snprintf(key, sizeof key, "conv2d shift eps %.9g", f->eps);
+    LA_TRY(la__derived_take(&out->held[1], key, (size_t)n * 4, LA_COUNT(from), from));
+    out->buffer = out->held[0].buffer;
+    out->alone = out->held[1].buffer;
+    out->scale = 0;
+    out->shift = (int32_t)n;
+    if (!out->held[0].ready || !out->held[1].ready)
+        LA_TRY(la__launch(dev, &(la_launch){ .program = "conv2d", .entry = "conv2d_norm", .global = { (size_t)n } },
+                          (la_karg[]){ LA_BUF(out->buffer), LA_BUF(out->alone), LA_T(bias), LA_T(from[0]),
+                                       LA_T(from[1]), LA_T(from[2]), LA_T(from[3]), LA_INT(n), LA_INT(f->bias != NULL),
+                                       LA_FLOAT(f->eps) },
+                          10));
+done:
+    if (err < 0) {
+        la__conv_norm_give(out);
+        la__derived_forget(from[0]->storage);
+    }
+    return err;
+}
+
+void la__conv_norm_give(la_norm *norm)
+{
+    la__derived_give(&norm->held[0]);
+    la__derived_give(&norm->held[1]);
+}
+
+/* A method that is there for other shapes or other ops alone. */
+static int refuse(const la_call *c, la_method method)
+{
+    static const char *const name[] = {
+        [LA_WINOGRAD4] = "winograd4", [LA_WINOGRAD2] = "winograd2", [LA_CLBLAST] = "clblast"
+    };
+    return la_fail(LA_EARG, "%s: method %s cannot do this convolution", c->op->name, name[method]);
+}
+
+int la__conv_apply(const la_call *c, const la_conv *s, int precision, la_tensor *y, const la_tensor *x,
+                   const la_filter *f, const la_epilogue *e)
+{
+    const la_precision p = (la_precision)c->arg[precision].ints[0];
+    const la_method method = (la_method)c->arg[precision + 1].ints[0];
+    const bool winograd = method == LA_WINOGRAD4 || method == LA_WINOGRAD2;
+    if (p == LA_BFLOAT16)
+        return la_fail(LA_EARG, "%s: precision bfloat16 needs a processor that multiplies it", c->op->name);
+    if (la__conv_is_product(s) && !winograd)
+        return as_product(c->dev, s, method, y, x, f, e, false);
+    const la_conv_plan plan = la__conv_plan_sweep(c->dev, s, method, p, false);
+    if ((winograd && plan.method != method) || method == LA_CLBLAST)
+        return refuse(c, method);
+    return la__conv_forward(c->dev, s, &plan, y, x, f, e);
+}
+
+int la__conv_apply_x(const la_call *c, const la_conv *s, int precision, la_tensor *dx, const la_tensor *dy,
+                     const la_filter *f)
+{
+    const la_method method = (la_method)c->arg[precision + 1].ints[0];
+    if (la__conv_is_product(s))
+        return as_product(c->dev, s, method, dx, dy, f, NULL, true);
+    const la_conv_plan plan = la__conv_plan_sweep(c->dev, s, method, (la_precision)c->arg[precision].ints[0], true);
+    return la__conv_backward_x(c->dev, s, &plan, dx, dy, f);
+}
+
+/* ---- the op ---- */
 
 static int forward(la_call *c)
 {
@@ -159,13 +261,7 @@ static int forward(la_call *c)
     if (c->in[BIAS])
         LA_TRY(la__dense(&bias, c->in[BIAS]));
     LA_TRY(la__out(c, 0, LA_F32, LA_DIMS(s.n, s.oh, s.ow, s.o)));
-    if (la__conv_is_product(&s)) {
-        LA_TRY(as_product(c, &s, c->out[0], x, w, bias, true));
-    } else {
-        const la_conv_plan p = la__conv_plan_sweep(c->dev, &s, (la_method)c->arg[METHOD].ints[0],
-                                                   (la_precision)c->arg[PRECISION].ints[0], false);
-        LA_TRY(la__conv_forward(c->dev, &s, &p, c->out[0], x, &(la_filter){ .weight = w, .bias = bias }, NULL));
-    }
+    LA_TRY(la__conv_apply(c, &s, PRECISION, c->out[0], x, &(la_filter){ .weight = w, .bias = bias }, NULL));
 done:
     la_tensor_release(&x);
     la_tensor_release(&w);
@@ -179,13 +275,7 @@ static int gradient_x(la_call *c, const la_conv *s, const la_tensor *dy)
     la_tensor *w = NULL;
     LA_TRY(la__dense(&w, c->in[WEIGHT]));
     LA_TRY(la__like(&c->grad[X], c->in[X]));
-    if (la__conv_is_product(s)) {
-        LA_TRY(as_product(c, s, c->grad[X], dy, w, NULL, false));
-    } else {
-        const la_conv_plan p = la__conv_plan_sweep(c->dev, s, (la_method)c->arg[METHOD].ints[0],
-                                                   (la_precision)c->arg[PRECISION].ints[0], true);
-        LA_TRY(la__conv_backward_x(c->dev, s, &p, c->grad[X], dy, &(la_filter){ .weight = w }));
-    }
+    LA_TRY(la__conv_apply_x(c, s, PRECISION, c->grad[X], dy, &(la_filter){ .weight = w }));
 done:
     la_tensor_release(&w);
     return err;

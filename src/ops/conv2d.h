@@ -81,13 +81,21 @@ bool la__conv_is_product(const la_conv *s);
 
 /* A filter's scale and shift as kernels take them. */
 typedef struct la_norm {
-    la_derived held;
+    la_derived held[2];
     const la_buffer *buffer; /* a bias alone is its own buffer; NULL where there is nothing */
     int32_t scale, shift;    /* as in la_after */
+    const la_buffer *alone;  /* the shift in a buffer of its own, or NULL */
 } la_norm;
 
-/* To be given back by la__derived_give(&out->held). */
 int la__conv_norm(la_norm *out, la_device *dev, const la_filter *f);
+void la__conv_norm_give(la_norm *norm);
+
+/* The forward pass and the data gradient by what is best, or asked for by the parameters `precision` and, after it,
+ * method; la__conv_forward and la__conv_backward_x say the rest. */
+int la__conv_apply(const la_call *c, const la_conv *s, int precision, la_tensor *y, const la_tensor *x,
+                   const la_filter *f, const la_epilogue *e);
+int la__conv_apply_x(const la_call *c, const la_conv *s, int precision, la_tensor *dx, const la_tensor *dy,
+                     const la_filter *f);
 
 /* The kernels for one pass over one convolution. */
 typedef struct la_conv_plan {

@@ -120,10 +120,8 @@ static int forward(la_call *c)
     const la_conv *s = &f.shape;
     const la_filter filter = filter_of(c, &f);
     LA_TRY(la__out(c, 0, LA_F32, LA_DIMS(s->n, s->oh, s->ow, s->o)));
-    const la_conv_plan p = la__conv_plan_sweep(c->dev, s, (la_method)c->arg[METHOD].ints[0],
-                                               (la_precision)c->arg[PRECISION].ints[0], false);
-    LA_TRY(la__conv_forward(
-        c->dev, s, &p, c->out[0], f.x, &filter,
+    LA_TRY(la__conv_apply(
+        c, s, PRECISION, c->out[0], f.x, &filter,
         &(la_epilogue){ .residual = f.residual ? f.residual->storage->buffer : NULL, .low = f.low, .high = f.high }));
     if (c->arg[ACTIVATION].ints[0] != IDENTITY)
         LA_TRY(la__alias(&c->saved[0], c->out[0]));
@@ -220,7 +218,7 @@ static int through_norm(la_call *c, const fused *f, const back *b, la_tensor *dw
                                    LA_INT(wants_weight), LA_INT(wants_bias), LA_FLOAT(filter.eps) },
                       15));
 done:
-    la__derived_give(&norm.held);
+    la__conv_norm_give(&norm);
     return err;
 }
 
@@ -247,10 +245,8 @@ static int backward_x(la_call *c, const fused *f, const back *b)
 {
     int err = 0;
     const la_filter filter = filter_of(c, f);
-    const la_conv_plan p = la__conv_plan_sweep(c->dev, &f->shape, (la_method)c->arg[METHOD].ints[0],
-                                               (la_precision)c->arg[PRECISION].ints[0], true);
     LA_TRY(la__like(&c->grad[X], c->in[X]));
-    LA_TRY(la__conv_backward_x(c->dev, &f->shape, &p, c->grad[X], b->g, &filter));
+    LA_TRY(la__conv_apply_x(c, &f->shape, PRECISION, c->grad[X], b->g, &filter));
 done:
     return err;
 }

@@ -167,7 +167,7 @@ static int pack(const la_derived *packed, const sweep_io *io, const la_sweep_job
 done:
     if (err < 0)
         la__derived_forget(io->filter->weight->storage);
-    la__derived_give(&norm.held);
+    la__conv_norm_give(&norm);
     return err;
 }
 
@@ -219,7 +219,7 @@ static int sweep_local_tiles(const sweep_io *io, la_sweep_job j)
     LA_TRY(la__conv_sweep_gpu(io->dev, io->plan->gpu, &j, &after, io->y, io->x, w, norm.buffer ? norm.buffer : w,
                               residual_of(io)));
 done:
-    la__derived_give(&norm.held);
+    la__conv_norm_give(&norm);
     return err;
 }
 
@@ -282,39 +282,6 @@ done:
     return err;
 }
 
-int la__conv_norm(la_norm *out, la_device *dev, const la_filter *f)
-{
-    int err = 0;
-    char key[64];
-    const la_tensor *from[] = { f->norm[0], f->norm[1], f->norm[2], f->norm[3], f->bias };
-
-    *out = (la_norm){ .scale = -1, .shift = -1 };
-    if (!f->norm[0]) {
-        if (f->bias) {
-            out->buffer = f->bias->storage->buffer;
-            out->shift = 0;
-        }
-        return 0;
-    }
-    const int64_t n = la_tensor_numel(f->norm[0]);
-    snprintf(key, sizeof key, "conv2d norm eps %.9g", f->eps);
-    LA_TRY(la__derived_take(&out->held, key, (size_t)n * 8, LA_COUNT(from), from));
-    out->buffer = out->held.buffer;
-    out->scale = 0;
-    out->shift = (int32_t)n;
-    if (!out->held.ready) {
-        const la_tensor *bias = f->bias ? f->bias : from[0];
-        err = la__launch(dev, &(la_launch){ .program = "conv2d", .entry = "conv2d_norm", .global = { (size_t)n } },
-                         (la_karg[]){ LA_BUF(out->buffer), LA_T(bias), LA_T(from[0]), LA_T(from[1]), LA_T(from[2]),
-                                      LA_T(from[3]), LA_INT(n), LA_INT(f->bias != NULL), LA_FLOAT(f->eps) },
-                         9);
-        if (err < 0)
-            la__derived_forget(from[0]->storage);
-    }
-done:
-    return err;
-}
-
 /* The plain kernels, forward and data gradient: they differ in their last arguments alone. */
 static int plain(const sweep_io *io, const la_conv *s, int64_t count, bool data_gradient)
 {
@@ -342,7 +309,7 @@ static int plain(const sweep_io *io, const la_conv *s, int64_t count, bool data_
                                        LA_STRUCT(*s), LA_STRUCT(after) },
                           7));
 done:
-    la__derived_give(&norm.held);
+    la__conv_norm_give(&norm);
     return err;
 }
 

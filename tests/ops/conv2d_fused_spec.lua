@@ -110,6 +110,12 @@ optest("conv2d_fused", {
       return rng.randn(1, 3, 4, 2), rng.randn(2, 2, 2, 2), nil, nil, nil, nil, nil, rng.ints(0, 9, 1, 2, 3, 2)
     end, "residual must be float32" },
     { "an unknown activation", case(small[1], small[2], "", { activation = "gelu" }), "none|relu|relu6" },
+    { "Winograd with a stride", case({ 1, 5, 5, 2 }, { 2, 3, 3, 2 }, "", { stride = 2, method = "winograd4" }),
+      "method winograd4 cannot do this convolution" },
+    { "Winograd for single pixels", case({ 1, 5, 5, 2 }, { 2, 1, 1, 2 }, "", { method = "winograd2" }),
+      "method winograd2 cannot do this convolution" },
+    { "CLBlast for what is no product", case({ 1, 5, 5, 2 }, { 2, 3, 3, 2 }, "", { method = "clblast" }),
+      "method clblast cannot do this convolution" },
     { "an unknown precision", case(small[1], small[2], "", { precision = "half" }), "default|strict|bfloat16" },
     { "a long bias", function(rng) return rng.randn(1, 3, 4, 2), rng.randn(3, 2, 2, 2), rng.randn(4) end,
       "bias must be (3), got (4)" },
