@@ -8,6 +8,7 @@
 --   t:warped()  t:overlay()  t:matches()                   -- pictures, uint8 (H, W, 3)
 
 local la <const> = require "lualign"
+local kernels <const> = require "lualign.kernels"
 local options <const> = require "lualign.util.options"
 
 local align <const> = {}
@@ -105,6 +106,7 @@ function align.aligner(given)
     self.size = self.model.config and self.model.config.size or o.size
   end
   self.features = o.features or not o.model and align.default_features():fuse(precision) or nil
+  kernels.want(self.model or self.features, "align")
   self.refine = o.refine or (self.model and 0 or 60)
   if not self.model and self.refine < 1 then
     error("align: without a model, refine must be at least 1: there is nothing else to align by", 2)

@@ -19,6 +19,7 @@
 
 local la <const> = require "lualign"
 local interrupt <const> = require "lualign.interrupt"
+local kernels <const> = require "lualign.kernels"
 local options <const> = require "lualign.util.options"
 local report_of <const> = require "lualign.train.report"
 local rng_of <const> = require "lualign.util.rng"
@@ -209,6 +210,7 @@ function train.run(given)
   if from then
     state_of.load(o, state, from)
   end
+  kernels.want(o.model, "train")
   local report <const> = report_of(o, state)
   report:settings(given, from)
   local ok <const>, message <const> = pcall(interrupt.deferred, loop, o, state, report)

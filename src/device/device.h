@@ -75,8 +75,12 @@ int la__launch(la_device *dev, const la_launch *what, const la_karg *args, int n
  * a failure without reporting it: for those who would mistake it for a failure of what they do next. */
 int la__device_settle(la_device *dev);
 
-/* Says that the program will be needed: another process may begin to build it. Not for families (see cl/README.md). */
-void la__program_want(la_device *dev, const char *program, const char *options);
+/* Says that a program will be needed: another process may begin to build it. `entry` counts for families of kernels
+ * (see cl/README.md). What does not build fails when it is needed. */
+void la__program_want(la_device *dev, const char *program, const char *options, const char *entry);
+
+/* The programs of lualign's own that the device has been asked for, the last one first; false past the end. */
+bool la__device_program(const la_device *dev, int i, const char **program, const char **options, const char **entry);
 
 /* One argument of a probe's launch: a buffer that begins with these bytes, or just the bytes. */
 typedef struct la_probe_arg {

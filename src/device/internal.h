@@ -32,6 +32,7 @@ typedef struct la_program {
     cl_program program;  /* NULL while it is not there */
     struct la_job *job;  /* which builds it elsewhere, or NULL */
     uint64_t key;        /* of its cache entry */
+    bool own;            /* its text came with the launch */
     bool saved;          /* an entry is on disk, or was tried */
     unsigned have, made; /* kernels in it, kernels created from it */
 } la_program;

@@ -172,6 +172,7 @@ static int find_program(la_program **out, la_device *dev, const char *name, cons
     if (!p) {
         LA_TRY(new_program(&fresh, name, options, only));
         p = fresh;
+        p->own = source != NULL;
         p->next = dev->programs;
         dev->programs = p;
         fresh = NULL;
@@ -221,11 +222,24 @@ done:
     return err;
 }
 
-void la__program_want(la_device *dev, const char *program, const char *options)
+void la__program_want(la_device *dev, const char *program, const char *options, const char *entry)
 {
     la_program *p;
     if (la__builder_possible(dev))
-        find_program(&p, dev, program, options ? options : "", NULL, "");
+        find_program(&p, dev, program, options ? options : "", NULL, entry); /* a failure comes when it is needed */
+}
+
+bool la__device_program(const la_device *dev, int i, const char **program, const char **options, const char **entry)
+{
+    const la_program *p = dev->programs;
+    while (p && (p->own || i-- > 0))
+        p = p->next;
+    if (p) {
+        *program = p->name;
+        *options = p->options;
+        *entry = p->only;
+    }
+    return p != NULL;
 }
 
 /* ---- kernels ---- */

@@ -59,3 +59,36 @@ void la__lua_push_builds(lua_State *L, const la_builds *builds)
         lua_rawseti(L, -2, i + 1);
     }
 }
+
+int la__lua_programs(lua_State *L)
+{
+    const la_device *dev = la__lua_device(L);
+    const char *field[3];
+    int n = 0;
+    while (la__device_program(dev, n, &field[0], &field[1], &field[2]))
+        n++;
+    lua_createtable(L, n, 0);
+    for (int i = 0; i < n; i++) {
+        la__device_program(dev, n - 1 - i, &field[0], &field[1], &field[2]);
+        lua_createtable(L, 3, 0);
+        for (int k = 0; k < LA_COUNT(field); k++) {
+            lua_pushstring(L, field[k]);
+            lua_rawseti(L, -2, k + 1);
+        }
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+int la__lua_want(lua_State *L)
+{
+    la_device *dev = la__lua_device(L);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    for (lua_Integer i = 1; lua_geti(L, 1, i) == LUA_TTABLE; i++) {
+        for (int k = 1; k <= 3; k++)
+            lua_rawgeti(L, 2, k);
+        la__program_want(dev, luaL_checkstring(L, 3), luaL_optstring(L, 4, ""), luaL_optstring(L, 5, ""));
+        lua_settop(L, 1);
+    }
+    return 0;
+}

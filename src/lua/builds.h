@@ -22,6 +22,10 @@ typedef struct la_builds {
 void la__lua_note_build(void *payload, const la_build *b);
 void la__lua_free_builds(la_builds *builds);
 
+/* device.programs() and device.want(list) of Lua, see builtin.lua */
+int la__lua_programs(lua_State *L);
+int la__lua_want(lua_State *L);
+
 /* Pushes { { program=, options=, seconds=, error= }, ... }. */
 void la__lua_push_builds(lua_State *L, const la_builds *builds);
 

@@ -211,6 +211,14 @@ static int device_builds(lua_State *L)
     return 1;
 }
 
+/* device.kind() -> type and width of float vectors, such as "cpu16": what the choice of kernels goes by */
+static int device_kind(lua_State *L)
+{
+    const la_device *dev = la__lua_device(L);
+    lua_pushfstring(L, "%s%d", la_device_get_info(dev)->type, (int)la__device_float_width(dev));
+    return 1;
+}
+
 static int device_reset_peak(lua_State *L)
 {
     la_device_reset_peak(la__lua_device(L));
@@ -298,7 +306,10 @@ static const luaL_Reg functions[] = { { "list", device_list },
                                       { "is_open", device_is_open },
                                       { "finish", device_finish },
                                       { "memory", device_memory },
+                                      { "kind", device_kind },
                                       { "builds", device_builds },
+                                      { "programs", la__lua_programs },
+                                      { "want", la__lua_want },
                                       { "reset_peak", device_reset_peak },
                                       { "profile", device_profile },
                                       { "profile_reset", device_profile_reset },
