@@ -116,11 +116,11 @@ function align.aligner(given)
     self.starts = not self.model
   end
   self.filter = o.filter or (self.model and "bilinear" or "antialias")
-  self.load = function(given_image)
+  self.load = function(given_image, flip)
     if la.is_tensor(given_image) then
       return resized(given_image, self.size, self.filter == "antialias")
     end
-    return la.image.load(given_image, { size = self.size, filter = self.filter })
+    return la.image.load(given_image, { size = self.size, filter = self.filter, flip = flip })
   end
   return self
 end

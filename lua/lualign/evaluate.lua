@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
 --
--- la.evaluate: keypoint transfer over a list of pairs (lualign.data.keypoints).
+-- la.evaluate: transfer of keypoints, masks and flow over a list of pairs (lualign.data.benchmarks).
 --
--- A method is a function(pair) -> { points =, stages =, scores = }: where it puts each target keypoint in the source,
--- in normalised source coordinates, and, where there are some, the transformations and soft inlier counts behind it.
+-- A method is a function(pair) -> { points = } or { map =, stages =, scores = }: where it puts each target keypoint in
+-- the source, in normalised source coordinates; or transformations, the same as plain numbers, and soft inlier counts.
 
 local la <const> = require "lualign"
 local options <const> = require "lualign.util.options"
@@ -12,10 +12,13 @@ local evaluate <const> = {}
 
 evaluate.ALPHAS = { 0.05, 0.10, 0.15 }
 
---- Copies each keypoint to the same relative place.
+--- Copies each keypoint, or pixel, to the same relative place.
 function evaluate.identity()
   return function(pair)
-    return { points = la.geometry.normalise(pair.target_points, pair.target_size) }
+    return {
+      points = pair.target_points and la.geometry.normalise(pair.target_points, pair.target_size),
+      map = not pair.target_points and { affine = la.tensor { { 1, 0, 0, 0, 1, 0 } } } or nil,
+    }
   end
 end
 
@@ -83,33 +86,88 @@ end
 
 --- An alignment by la.align.aligner (a model, gradient ascent on the inlier count, or both).
 function evaluate.aligned(aligner)
-  local image_of <const> = cache(128, aligner.load)
+  local image_of <const> = cache(128, function(key)
+    return aligner.load(key:match "^[+-](.*)$", key:sub(1, 1) == "-" or nil)
+  end)
   return function(pair)
-    local t <const> = aligner:run(image_of(pair.source), image_of(pair.target))
-    local points <const> = tensor_of(la.geometry.normalise(pair.target_points, pair.target_size))
-    return {
-      points = la.geometry.map_points(t.stages, points):totable()[1],
-      stages = plain_stages(t.stages),
-      scores = t.scores,
-    }
+    local t <const> = aligner:run(image_of((pair.flip and "-" or "+") .. pair.source), image_of("+" .. pair.target))
+    return { map = t.stages, stages = plain_stages(t.stages), scores = t.scores }
   end
 end
 
---- Scores a method on all pairs. opts.progress(done, all, row) is called after each.
--- Returns rows { source =, target =, category =, pck = {..}, stages =, scores = }.
+-- ---- scores of one pair ----
+
+-- Keypoints that the method puts somewhere, or that its transformation does.
+local function found_points(pair, result, map)
+  local points = result.points
+  if map then
+    points = la.geometry.map_points(map, tensor_of(la.geometry.normalise(pair.target_points, pair.target_size)))
+    points = points:totable()[1]
+  end
+  return la.geometry.to_pixels(points, pair.source_size)
+end
+
+local function mask_scores(pair, map)
+  local masks <const> = la.metrics.masks
+  local source <const> = masks.fill(pair.source_outline, pair.source_size[1], pair.source_size[2])
+  local target <const> = masks.fill(pair.target_outline, pair.target_size[1], pair.target_size[2])
+  local warped <const> = masks.warp(source, map, pair.target_size[2], pair.target_size[1])
+  local flow <const> = la.geometry.flow(map, pair.target_size[2], pair.target_size[1], pair.source_size)
+  return {
+    label_transfer = masks.label_transfer(warped, target), iou = masks.iou(warped, target),
+    localisation_error = masks.localisation_error(source, target, flow),
+  }
+end
+
+local function flow_score(pair, map, o)
+  local flow <const> = la.geometry.flow(map, pair.target_size[2], pair.target_size[1], pair.source_size)
+  if o.flows then
+    la.io.mkdirs(o.flows .. "/" .. (pair.folder or pair.source:match "([^/]+)/[^/]*$"))
+    la.io.save_flo(string.format("%s/%s/flow%s.flo", o.flows, pair.folder or pair.source:match "([^/]+)/[^/]*$",
+      pair.direction), flow)
+  end
+  local mask <const> = la.image.load(pair.mask)
+  return la.metrics.flow.accuracy(flow, la.io.load_flo(pair.truth), mask:select(3, 1):contiguous())
+end
+
+-- What the pair can be scored by, for one transformation or, without one, for the points of the result.
+local function scores_of(pair, result, map, o)
+  if pair.source_points then
+    local side <const> = pair.reference or la.metrics.box_side(pair.source_points)
+    local pck <const> = {}
+    for k, alpha in ipairs(o.alphas) do
+      pck[k] = la.metrics.pck(found_points(pair, result, map), pair.source_points, alpha, side)
+    end
+    return { pck = pck }
+  elseif not map then
+    error("evaluate: the method gives no transformation, which masks and flow need", 0)
+  elseif pair.source_outline then
+    return mask_scores(pair, map)
+  end
+  return { flow_accuracy = flow_score(pair, map, o) }
+end
+
+--- Scores a method on all pairs. opts.progress(done, all, row) is called after each; opts.alphas of PCK; opts.flows: a
+-- folder for the flow of pairs that have a true one.
+-- Returns rows { source =, target =, category =, stages =, scores =, and what the pair is scored by: pck = {..};
+-- label_transfer =, iou =, localisation_error =; flow_accuracy = }. For a method of two stages, row.first holds the
+-- same for the first alone.
 function evaluate.run(list, method, opts)
-  local o <const> = options.check("evaluate", opts, { progress = options.optional, alphas = evaluate.ALPHAS })
+  local o <const> = options.check("evaluate", opts, {
+    progress = options.optional, alphas = evaluate.ALPHAS, flows = options.optional "string",
+  })
   local rows <const> = {}
   for i, pair in ipairs(list) do
-    local result <const> = la.scope(function()
-      return la.no_grad(method, pair)
+    rows[i] = la.scope(la.no_grad, function()
+      local result <const> = method(pair)
+      local row <const> = scores_of(pair, result, result.map, o)
+      if result.map and result.map.affine and result.map.tps then
+        row.first = scores_of(pair, result, { affine = result.map.affine }, { alphas = o.alphas })
+      end
+      row.source, row.target, row.category = pair.source, pair.target, pair.category
+      row.stages, row.scores = result.stages, result.scores
+      return row
     end)
-    local found <const> = la.geometry.to_pixels(result.points, pair.source_size)
-    rows[i] = {
-      source = pair.source, target = pair.target, category = pair.category,
-      pck = la.metrics.pck_at(found, pair.source_points, o.alphas),
-      stages = result.stages, scores = result.scores,
-    }
     if o.progress then
       o.progress(i, #list, rows[i])
     end

@@ -8,6 +8,7 @@
 --   io.read_csv(path, { required = { "image" } })
 --   io.load_safetensors(path) -> tensors, metadata, names         io.save_safetensors(path, tensors, metadata)
 --   io.load_pytorch(path) -> tensors, names, the rest           .pth, .pth.tar
+--   io.load_flo(path) -> (h, w, 2)     io.save_flo(path, flow)     optical flow
 --   io.loader { threads = 2 }     pictures decoded ahead          io.canvas(width, height, colour)    drawing
 --
 -- What is written appears whole or not at all: it is made under a temporary name and then renamed.
@@ -294,6 +295,18 @@ function files.save_safetensors(path, tensors, metadata)
     texts[i] = metadata[key]
   end
   files.safetensors_save(path, names, values, keys, texts)
+end
+
+-- ---- flow ----
+
+--- The flow in a .flo file: float32 (height, width, 2); see lualign/io/flo.lua.
+function files.load_flo(path)
+  return require("lualign.io.flo").load(path)
+end
+
+--- Writes a flow (height, width, 2) as a .flo file.
+function files.save_flo(path, flow)
+  require("lualign.io.flo").save(path, flow)
 end
 
 -- ---- PyTorch ----

@@ -88,9 +88,12 @@ describe("evaluate.aligned", function()
       local loaded <const> = {}
       local method <const> = evaluate.aligned(aligner({ affine = affine, tps = tps }, loaded))
       local result <const> = method(pair())
-      near({ 0.7, -0.6 }, result.points[1], 1e-5)
-      near({ -0.1, 0.2 }, result.points[2], 1e-5)
-      near({ -0.9, -0.2 }, result.points[3], 1e-5)
+      assert.equal(affine, result.map.affine)
+      assert.equal(tps, result.map.tps)
+      local there <const> = pair { source_points = { { 86, 21 }, { 46, 61 }, { 6, 41 } } }
+      local row <const> = evaluate.run({ there }, method, { alphas = { 1e-6 } })[1]
+      assert.same({ 1 }, row.pck)
+      assert.same({ 0 }, row.first.pck) -- the affine map alone: off by 5 pixels
       assert.equal(6, #result.stages.affine)
       assert.equal(18, #result.stages.tps)
       near(affine:flat(), result.stages.affine)

@@ -14,6 +14,7 @@ local loaders <const> = {
   synthetic = "lualign.data.synthetic",
   figures = "lualign.data.figures",
   keypoints = "lualign.data.keypoints",
+  benchmarks = "lualign.data.benchmarks",
 }
 
 return setmetatable({}, {

@@ -9,7 +9,8 @@ local la <const> = require "lualign"
 
 local keypoints <const> = {}
 
-local function number(row, column, path)
+--- A finite number in a column of a row.
+function keypoints.number(row, column, path)
   local value <const> = tonumber(row[column])
   if not value or value ~= value or math.abs(value) == math.huge then
     error(string.format("%s:%d: %s must be a finite number, got '%s'", path, row.line, column,
@@ -40,10 +41,10 @@ local function read_annotations(path)
     local points <const> = {}
     while row["x" .. #points] do
       local k <const> = #points
-      points[k + 1] = { number(row, "x" .. k, path), number(row, "y" .. k, path) }
+      points[k + 1] = { keypoints.number(row, "x" .. k, path), keypoints.number(row, "y" .. k, path) }
     end
     images[row.image] = {
-      size = { number(row, "width", path), number(row, "height", path) },
+      size = { keypoints.number(row, "width", path), keypoints.number(row, "height", path) },
       points = points,
       category = row.category,
     }

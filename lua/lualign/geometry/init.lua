@@ -214,6 +214,29 @@ function geometry.map_points(stages, points)
   return points
 end
 
+-- 1 where both coordinates of a grid (..., 2) lie strictly within (-1, 1).
+local function strictly_inside(grid)
+  return la.lt(la.max(la.abs(grid), -1), 1)
+end
+
+--- The flow of one sample's stages: for each pixel of a target of height x width, where it lies in a source of
+-- source_size = { width, height }, less where it is, both in pixels: float32 (height, width, 2), x before y. Pixels
+-- that leave the source get 1e10, as the paper's code writes them.
+function geometry.flow(stages, height, width, source_size)
+  return la.scope(la.no_grad, function()
+    local grid <const> = geometry.warp_grid(stages, height, width)
+    if grid:size(1) ~= 1 then
+      error(string.format("flow: takes one sample's stages, got %d", grid:size(1)), 2)
+    end
+    local half <const> = la.tensor { (source_size[1] - 1) / 2, (source_size[2] - 1) / 2 }
+    local x <const> = la.arange(0, width):reshape(1, width, 1):expand(height, width, 1)
+    local y <const> = la.arange(0, height):reshape(height, 1, 1):expand(height, width, 1)
+    local flow <const> = (grid:squeeze(1) + 1) * half - la.cat({ x, y }, -1)
+    local inside <const> = strictly_inside(grid):reshape(height, width, 1):expand(height, width, 2)
+    return la.where(inside, flow, la.full({ height, width, 2 }, 1e10))
+  end)
+end
+
 -- A function(x, y) -> x, y in double precision of the stages of one sample.
 local function host_map(where, stages)
   local list <const> = {}

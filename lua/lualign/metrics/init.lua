@@ -1,9 +1,17 @@
 -- SPDX-License-Identifier: MIT
 --
 -- la.metrics: scores of an alignment. Keypoints are lists { {x, y}, ... } in pixels of their image, 1-based as in the
--- data sets of the field: the centre of the first pixel is 1.
+-- data sets of the field: the centre of the first pixel is 1. la.metrics.masks and la.metrics.flow score masks and
+-- flow.
 
-local metrics <const> = {}
+local metrics <const> = setmetatable({}, {
+  __index = function(self, name)
+    if name == "masks" or name == "flow" then
+      rawset(self, name, require("lualign.metrics." .. name))
+    end
+    return rawget(self, name)
+  end,
+})
 
 --- The longer side of the box around keypoints: the reference length of PF-WILLOW.
 function metrics.box_side(points)
@@ -71,6 +79,54 @@ function metrics.summary(rows, count)
   end
   table.sort(categories, function(a, b) return a.category < b.category end)
   return all, categories
+end
+
+-- Adds a number to a mean; NaN and nil do not count.
+local function count_in(means, name, value)
+  if value and value == value then
+    local m <const> = means[name] or { sum = 0, count = 0 }
+    m.sum, m.count = m.sum + value, m.count + 1
+    means[name] = m
+  end
+end
+
+local function mean_of(means, columns)
+  local out <const> = {}
+  for _, column in ipairs(columns) do
+    local m <const> = means[column[1]]
+    out[column[1]] = m and m.sum / m.count or 0 / 0
+  end
+  return out
+end
+
+--- Means over pairs of any scores, in all and by category; NaN and what is missing do not count.
+-- columns: { { name, function(row) }, ... }. Returns { pairs =, name = mean, ... }, and a sorted list of the same with
+-- category =.
+function metrics.means(rows, columns)
+  local all <const>, by_category <const>, names <const> = {}, {}, {}
+  for _, row in ipairs(rows) do
+    local own = by_category[row.category]
+    if not own then
+      own = { pairs = 0, means = {} }
+      by_category[row.category] = own
+      names[#names + 1] = row.category
+    end
+    own.pairs = own.pairs + 1
+    for _, column in ipairs(columns) do
+      local value <const> = column[2](row)
+      count_in(all, column[1], value)
+      count_in(own.means, column[1], value)
+    end
+  end
+  table.sort(names)
+  local list <const> = {}
+  for k, name in ipairs(names) do
+    list[k] = mean_of(by_category[name].means, columns)
+    list[k].category, list[k].pairs = name, by_category[name].pairs
+  end
+  local total <const> = mean_of(all, columns)
+  total.pairs = #rows
+  return total, list
 end
 
 return metrics

@@ -1,0 +1,213 @@
+-- SPDX-License-Identifier: MIT
+--
+-- la.data.benchmarks: the data sets that the alignment papers report on, in their authors' layouts (and in that of our
+-- own lists where there is one): lists of pairs for la.evaluate.
+--
+--   pf_willow(root)   pf_pascal(root, { protocol = "scnet" })   caltech(root)   tss(root)
+--
+-- A pair is { source =, target = (paths), category =, source_size =, target_size = ({ width, height }) } and
+--   source_points, target_points   keypoints, { {x, y}, ... }, from 1; `reference`, the length that PCK is relative to
+--   source_outline, target_outline closed polygons, from 0
+--   truth, mask                    a .flo file and a picture on the target's grid; flip: the source is mirrored first
+
+local la <const> = require "lualign"
+local keypoints <const> = require "lualign.data.keypoints"
+local options <const> = require "lualign.util.options"
+
+local benchmarks <const> = {}
+
+local function first_existing(root, names)
+  for _, name in ipairs(names) do
+    if la.io.exists(root .. "/" .. name) then
+      return root .. "/" .. name
+    end
+  end
+  error(string.format("%s has none of %s", root, table.concat(names, ", ")), 0)
+end
+
+-- Sizes of pictures, each read once.
+local function size_reader()
+  local sizes <const> = {}
+  return function(path)
+    if not sizes[path] then
+      sizes[path] = { la.image.info(path) }
+    end
+    return sizes[path]
+  end
+end
+
+-- ---- keypoints ----
+
+-- The authors' list of PF-WILLOW: imageA, imageB, XA1..XA10, YA1.., XB1.., YB1...
+local function willow_pairs(root, path)
+  local size_of <const>, list <const> = size_reader(), {}
+  for _, row in ipairs(la.io.read_csv(path, { required = { "imageA", "imageB", "XA1", "YB10" } })) do
+    local function points(x, y)
+      local out <const> = {}
+      for k = 1, 10 do
+        out[k] = { keypoints.number(row, x .. k, path), keypoints.number(row, y .. k, path) }
+      end
+      return out
+    end
+    local a <const>, b <const> = root .. "/" .. row.imageA, root .. "/" .. row.imageB
+    list[#list + 1] = {
+      source = a, target = b, category = row.imageA:match "([^/]+)/[^/]*$" or "all",
+      source_points = points("XA", "YA"), target_points = points("XB", "YB"),
+      source_size = size_of(a), target_size = size_of(b),
+    }
+  end
+  return list
+end
+
+--- PF-WILLOW: the authors' test_pairs_pf.csv, or keypoints.csv and test_pairs.csv. PCK is relative to the longer side
+-- of the box around the source's keypoints.
+function benchmarks.pf_willow(root)
+  local path <const> = first_existing(root, { "test_pairs_pf.csv", "test_pairs.csv" })
+  if path:find "_pf%.csv$" then
+    return willow_pairs(root, path)
+  end
+  return keypoints.pf_willow(root)
+end
+
+local CLASSES <const> = {
+  "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
+  "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+}
+
+-- Both images brought to 224 x 224 as the SCNet procedure has it: keypoints are scaled as they are, counted from 1.
+local function to_square(pair)
+  for _, side in ipairs { "source", "target" } do
+    local size <const>, scaled <const> = pair[side .. "_size"], {}
+    for k, p in ipairs(pair[side .. "_points"]) do
+      scaled[k] = { p[1] * 224 / size[1], p[2] * 224 / size[2] }
+    end
+    pair[side .. "_points"], pair[side .. "_size"] = scaled, { 224, 224 }
+  end
+  pair.reference = 224
+end
+
+--- PF-PASCAL: test_pairs_pf_pascal.csv, or test_pairs.csv. opts.protocol: "scnet", keypoints in images of 224 x 224 and
+-- PCK relative to 224, the paper's; or "box", original pixels and the box around the source's keypoints. opts.list:
+-- another list of that form.
+function benchmarks.pf_pascal(root, opts)
+  local o <const> = options.check("pf_pascal", opts, { protocol = "scnet", list = options.optional "string" })
+  if o.protocol ~= "scnet" and o.protocol ~= "box" then
+    error(string.format("pf_pascal: protocol must be scnet or box, got '%s'", o.protocol), 2)
+  end
+  local path <const> = o.list or first_existing(root, { "test_pairs_pf_pascal.csv", "test_pairs.csv" })
+  local list <const> = keypoints.list(path, root)
+  for _, pair in ipairs(list) do
+    pair.category = CLASSES[math.tointeger(tonumber(pair.category))] or pair.category
+    if o.protocol == "scnet" then
+      to_square(pair)
+    end
+  end
+  return list
+end
+
+-- ---- masks ----
+
+-- "1,2;3" or "1.5;2" -> numbers.
+local function numbers_of(row, column, path)
+  local list <const> = {}
+  for text in row[column]:gmatch "[^,;%s]+" do
+    list[#list + 1] = tonumber(text) or error(string.format("%s:%d: %s must hold numbers, got '%s'", path, row.line,
+      column, text), 0)
+  end
+  return list
+end
+
+local function outline(row, x, y, path)
+  local xs <const>, ys <const>, points <const> = numbers_of(row, x, path), numbers_of(row, y, path), {}
+  if #xs ~= #ys or #xs < 3 then
+    error(string.format("%s:%d: an outline needs at least 3 points and as many x as y, got %d and %d", path, row.line,
+      #xs, #ys), 0)
+  end
+  for k = 1, #xs do
+    points[k] = { xs[k], ys[k] }
+  end
+  return points
+end
+
+-- Outlines by image, of contours.csv.
+local function read_contours(root)
+  local path <const>, found <const> = root .. "/contours.csv", {}
+  for _, row in ipairs(la.io.read_csv(path, { required = { "image", "contour_x", "contour_y" } })) do
+    found[row.image] = outline(row, "contour_x", "contour_y", path)
+  end
+  return found
+end
+
+--- Caltech-101: the authors' test_pairs_caltech_with_category.csv, which holds the outlines, or test_pairs.csv and
+-- contours.csv.
+function benchmarks.caltech(root)
+  local path <const> = first_existing(root, { "test_pairs_caltech_with_category.csv", "test_pairs.csv" })
+  local contours <const> = path:find "/test_pairs%.csv$" and read_contours(root)
+  local size_of <const>, list <const> = size_reader(), {}
+  for _, row in ipairs(la.io.read_csv(path)) do
+    local a <const>, b <const> = row.source_image or row.source, row.target_image or row.target
+    if not a or not b then
+      error(string.format("%s: needs the columns source_image and target_image", path), 0)
+    end
+    local source <const>, target <const> = root .. "/" .. a, root .. "/" .. b
+    list[#list + 1] = {
+      source = source, target = target, category = row.category or row.class or a:match "([^/]+)/[^/]*$" or "all",
+      source_size = size_of(source), target_size = size_of(target),
+      source_outline = contours and contours[a] or not contours and outline(row, "XA", "YA", path)
+        or error(string.format("%s:%d: %s has no outline in contours.csv", path, row.line, a), 0),
+      target_outline = contours and contours[b] or not contours and outline(row, "XB", "YB", path)
+        or error(string.format("%s:%d: %s has no outline in contours.csv", path, row.line, b), 0),
+    }
+  end
+  return list
+end
+
+-- ---- flow ----
+
+--- TSS: test_pairs_tss.csv with source, target, flow direction, flip of the source (0 or 1) and group, by position; in
+-- each pair's folder image1.png, image2.png, mask1.png, mask2.png, flow1.flo, flow2.flo, flowN and maskN on image N's
+-- grid. The flow with direction N is that of the target, image N.
+function benchmarks.tss(root)
+  local path <const> = root .. "/test_pairs_tss.csv"
+  local size_of <const>, list <const> = size_reader(), {}
+  local rows <const>, columns <const> = la.io.read_csv(path)
+  if #columns < 4 then
+    error(string.format("%s: needs source, target, flow direction and flip, got %d columns", path, #columns), 0)
+  end
+  for _, row in ipairs(rows) do
+    local source <const>, target <const> = root .. "/" .. row[columns[1]], root .. "/" .. row[columns[2]]
+    local folder <const>, number <const> = target:match "^(.*)/[^/]*$", row[columns[3]]
+    if number ~= "1" and number ~= "2" then
+      error(string.format("%s:%d: the flow direction must be 1 or 2, got '%s'", path, row.line, number), 0)
+    end
+    list[#list + 1] = {
+      source = source, target = target, source_size = size_of(source), target_size = size_of(target),
+      category = target:match "([^/]+)/[^/]+/[^/]*$" or "all", flip = row[columns[4]] == "1",
+      truth = folder .. "/flow" .. number .. ".flo", mask = folder .. "/mask" .. number .. ".png", direction = number,
+    }
+  end
+  return list
+end
+
+--- What PF-PASCAL's test pairs share with a training list: { pairs = how many occur in it, in one order or the other,
+-- images = how many of the test's images it holds, of = { pairs, images } }.
+function benchmarks.leakage(test, train)
+  local seen <const>, images <const> = {}, {}
+  for _, row in ipairs(train) do
+    seen[row.source_image .. "\n" .. row.target_image], seen[row.target_image .. "\n" .. row.source_image] = true, true
+    images[row.source_image], images[row.target_image] = true, true
+  end
+  local pairs_, shared, all <const> = 0, 0, {}
+  for _, row in ipairs(test) do
+    pairs_ = pairs_ + (seen[row.source_image .. "\n" .. row.target_image] and 1 or 0)
+    all[row.source_image], all[row.target_image] = true, true
+  end
+  local count = 0
+  for image in pairs(all) do
+    count = count + 1
+    shared = shared + (images[image] and 1 or 0)
+  end
+  return { pairs = pairs_, images = shared, of = { pairs = #test, images = count } }
+end
+
+return benchmarks

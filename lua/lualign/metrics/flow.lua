@@ -1,0 +1,32 @@
+-- SPDX-License-Identifier: MIT
+--
+-- The flow accuracy of TSS (Taniai, Sinha and Sato, CVPR 2016), which the alignment papers call PCK there.
+
+local flow <const> = {}
+
+--- The share of the mask's pixels whose flow is off by less than alpha = 0.05 of the longer side of the image: what the
+-- data set's kit reports at 5 pixels of an image scaled to 100. found, truth: (height, width, 2); mask: uint8 (height,
+-- width), every pixel above 0 counts. Pixels whose true flow is not finite, or above 1e9, do not. NaN if none does.
+function flow.accuracy(found, truth, mask, alpha)
+  local height <const>, width <const> = mask:size(1), mask:size(2)
+  for name, t in pairs { found = found, truth = truth } do
+    if t:dim() ~= 3 or t:size(1) ~= height or t:size(2) ~= width or t:size(3) ~= 2 then
+      error(string.format("flow.accuracy: %s must be (%d, %d, 2), got (%s)", name, height, width,
+        table.concat(t:shape(), ", ")), 2)
+    end
+  end
+  local a <const>, b <const>, inside <const> = found:flat(), truth:flat(), mask:bytes()
+  local limit <const> = (alpha or 0.05) * math.max(height, width)
+  local right, count = 0, 0
+  for k = 0, height * width - 1 do
+    local u <const>, v <const> = b[2 * k + 1], b[2 * k + 2]
+    if inside:byte(k + 1) > 0 and math.abs(u) < 1e9 and math.abs(v) < 1e9 then
+      local du <const>, dv <const> = a[2 * k + 1] - u, a[2 * k + 2] - v
+      count = count + 1
+      right = right + (math.sqrt(du * du + dv * dv) < limit and 1 or 0)
+    end
+  end
+  return right / count
+end
+
+return flow
