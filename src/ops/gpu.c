@@ -41,6 +41,8 @@ int64_t la__gpu_share(int64_t batch, int64_t m, int64_t n, int64_t depth)
 {
     enum { GROUPS = 256, LEAST = 256 };
     const int64_t groups = batch * CEIL(m, 64) * CEIL(n, 64);
+    if (groups == 0)
+        return depth;
     const int64_t wish = GROUPS / groups, most = depth / LEAST, splits = wish < most ? wish : most;
     return splits <= 1 ? depth : CEIL(CEIL(depth, splits), 16) * 16;
 }

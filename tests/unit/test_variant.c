@@ -138,6 +138,22 @@ static void no_variant_falls_back(void **state)
         }
 }
 
+/* The depth is dealt out in whole slices, all of it, and only where a product is too small to fill a GPU. */
+static void the_depth_is_dealt_out(void **state)
+{
+    (void)state;
+    for (int64_t depth = 0; depth < 5000; depth += 37)
+        for (int64_t side = 1; side <= 4096; side *= 4) {
+            const int64_t share = la__gpu_share(1, side, side, depth);
+            assert_true(share == depth || (share < depth && share % 16 == 0 && share >= 256));
+            assert_true(side < 1024 || share == depth);
+        }
+    assert_true(la__gpu_share(1, 64, 64, 4096) < 4096);
+    assert_int_equal(la__gpu_share(0, 64, 64, 4096), 4096);
+    assert_int_equal(la__gpu_share(1, 0, 64, 4096), 4096);
+    assert_int_equal(la__gpu_share(1, 64, 0, 4096), 4096);
+}
+
 static int open_device(void **state)
 {
     (void)state;
@@ -159,6 +175,7 @@ int main(void)
         cmocka_unit_test(closeness_is_relative),
         cmocka_unit_test(tiles_waste_little),
         cmocka_unit_test(no_variant_falls_back),
+        cmocka_unit_test(the_depth_is_dealt_out),
     };
     return cmocka_run_group_tests_name("variant", tests, open_device, close_device);
 }
