@@ -157,7 +157,15 @@ done:
 
 static bool worth_tiles(const la_gemm *g)
 {
-    return g->m >= 4 && g->m * g->n * g->k >= 4096;
+    return g->m * g->n * g->k >= 4096 && (g->m >= 4 || g->n >= 16);
+}
+
+/* Few rows or columns, where packing b would be most of the work, and long sums of middling matrices. */
+static bool worth_dots(const la_gemm *g)
+{
+    if (!la__gemm_dot_can(g) || g->k < 64)
+        return false;
+    return g->m <= 24 || g->n <= 4 || (g->m <= 256 && g->k >= 512 && g->origins == 0);
 }
 
 /* CLBlast pays a launch and more per matrix; small ones of a large batch go through our own kernel in one. */
@@ -169,16 +177,16 @@ static bool worth_clblast(const la_device *dev, const la_gemm *g)
 /* How a gemm is to be run: the arguments of a trial, and of the run itself. */
 typedef struct plan {
     la_method method;
-    const la_tile *tile;    /* with LA_CPU */
+    const la_tile *tile;    /* with LA_CPU; none: rows by rows */
     const la_gpu_tile *gpu; /* with LA_GPU */
     bool ta;                /* on CPUs a program of its own */
 } plan;
 
 static int run(la_device *dev, const la_gemm *g, const plan *p)
 {
-    return p->method == LA_CPU   ? la__gemm_cpu(dev, g, p->tile)
-           : p->method == LA_GPU ? gpu(dev, g, p->gpu)
-                                 : plain(dev, g);
+    if (p->method == LA_CPU)
+        return p->tile ? la__gemm_cpu(dev, g, p->tile) : la__gemm_dot(dev, g);
+    return p->method == LA_GPU ? gpu(dev, g, p->gpu) : plain(dev, g);
 }
 
 /* c = clamp(a (scaled b)^T + bias + residual) for a batch of 2, sizes that leave edges everywhere. */
@@ -207,6 +215,7 @@ static int trial(bool *good, la_device *dev, const void *what)
         TRIAL_Z * TRIAL_M * TRIAL_K, TRIAL_Z * TRIAL_N * TRIAL_K, TRIAL_N, TRIAL_N,
         TRIAL_Z * TRIAL_M * TRIAL_N, TRIAL_Z * TRIAL_M * TRIAL_N
     };
+    const plan *p = what;
     int err = 0;
     float *in[TRIAL_BUFFERS] = { NULL };
     la_buffer *buffer[TRIAL_BUFFERS] = { NULL };
@@ -229,8 +238,8 @@ static int trial(bool *good, la_device *dev, const void *what)
                             .m = TRIAL_M,
                             .n = columns[i],
                             .k = TRIAL_K,
-                            .ta = ((const plan *)what)->ta,
-                            .tb = columns[i] % 16 != 0,
+                            .ta = p->ta,
+                            .tb = columns[i] % 16 != 0 || (p->method == LA_CPU && !p->tile),
                             .a = buffer[TRIAL_A],
                             .b = buffer[TRIAL_B],
                             .a_step = TRIAL_M * TRIAL_K,
@@ -243,7 +252,7 @@ static int trial(bool *good, la_device *dev, const void *what)
                             .low = -5.0f,
                             .high = 8.0f };
         trial_result(want, &g, in);
-        LA_TRY(run(dev, &g, what));
+        LA_TRY(run(dev, &g, p));
         LA_TRY(la__buffer_read(g.c, 0, (size_t)count[TRIAL_C] * 4, in[TRIAL_C]));
         *good = la__trial_close(in[TRIAL_C], want, (int)(g.batch * g.m * g.n));
     }
@@ -256,26 +265,50 @@ done:
     return err;
 }
 
+/* The kernels of a CPU that suit a product, tried. */
+static plan plan_cpu(la_device *dev, const la_gemm *g, la_method wish)
+{
+    char options[LA_GEMM_OPTIONS];
+    plan p = { .method = LA_CPU };
+    if (wish == LA_AUTO && !worth_tiles(g))
+        return (plan){ .method = LA_PLAIN };
+    if (!la__tile_named(wish) && worth_dots(g) && la__trusted(dev, "matmul_dot", NULL, trial, &p))
+        return p;
+    /* the last panel may be narrower, so that the widest tile wastes nothing */
+    p.tile = la__tile_named(wish)       ? la__tile_named(wish)
+             : g->m >= 24 && g->n >= 64 ? la__tile(dev, 0, 64)
+                                        : la__tile(dev, g->m, g->n);
+    p.ta = g->ta;
+    if (!la__trusted(dev, "matmul_cpu", la__gemm_cpu_options(options, p.tile, p.ta), trial, &p))
+        p.method = LA_PLAIN;
+    return p;
+}
+
 int la__gemm(la_device *dev, const la_gemm *g)
 {
-    plan p = { .method = la__method(dev, g->method), .ta = g->ta };
+    const la_method wish = la__wish(g->method);
+    plan p = { .method = la__method(dev, wish), .ta = g->ta };
     if (g->batch * g->m * g->n == 0)
         return 0;
+    if ((wish == LA_CLBLAST && g->k > 0) || (wish == LA_AUTO && p.method == LA_GPU && worth_clblast(dev, g)))
+        return gpu(dev, g, NULL);
     if (p.method == LA_CPU) {
-        char options[LA_GEMM_OPTIONS];
-        /* the last panel may be narrower, so that the widest tile wastes nothing */
-        p.tile = g->m >= 24 && g->n >= 64 ? la__tile(dev, 0, 64) : la__tile(dev, g->m, g->n);
-        if ((la__wish(g->method) == LA_AUTO && !worth_tiles(g)) ||
-            !la__trusted(dev, "matmul_cpu", la__gemm_cpu_options(options, p.tile, g->ta), trial, &p))
-            p.method = LA_PLAIN;
+        p = plan_cpu(dev, g, wish);
     } else if (p.method == LA_GPU) {
-        if (la__wish(g->method) == LA_AUTO && worth_clblast(dev, g))
-            return gpu(dev, g, NULL);
         p.gpu = la__gpu_tile(dev, g->method, g->batch, g->m, g->n, g->k);
         if (!p.gpu || !la__trusted(dev, "matmul_gpu", p.gpu->options, trial, &p))
             p.method = LA_PLAIN;
     }
     return run(dev, g, &p);
+}
+
+int la__gemm_check_method(const la_call *c, int parameter)
+{
+    const int64_t method = c->arg[parameter].ints[0];
+    if (method == LA_WINOGRAD4 || method == LA_WINOGRAD2)
+        return la_fail(LA_EARG, "%s: method must be one for products of matrices, got %s", c->op->name,
+                       method == LA_WINOGRAD4 ? "winograd4" : "winograd2");
+    return 0;
 }
 
 int la__column_sum(la_tensor *out, const la_tensor *x, int64_t rows, int64_t n)

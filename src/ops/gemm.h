@@ -52,6 +52,13 @@ int la__gemm_cpu(la_device *dev, const la_gemm *g, const la_tile *tile);
 enum { LA_GEMM_OPTIONS = 64 };
 const char *la__gemm_cpu_options(char options[LA_GEMM_OPTIONS], const la_tile *tile, bool ta);
 
+/* Rows by rows on CPUs, untried (gemm_dot.c): a b^T with nothing packed, for what la__gemm_dot_can. */
+bool la__gemm_dot_can(const la_gemm *g);
+int la__gemm_dot(la_device *dev, const la_gemm *g);
+
+/* An error where an op's `method` names kernels that no product has. */
+int la__gemm_check_method(const la_call *c, int parameter);
+
 /* For profiles. */
 double la__gemm_flops(const la_gemm *g);
 double la__gemm_bytes(const la_gemm *g);

@@ -17,6 +17,7 @@ static int check(sizes *z, const la_call *c)
     char tx[LA_SHAPE_TEXT], tw[LA_SHAPE_TEXT];
     const la_tensor *x = c->in[X], *w = c->in[WEIGHT], *bias = c->in[BIAS];
 
+    LA_TRY(la__gemm_check_method(c, METHOD));
     LA_TRY(la__check_f32(c, X));
     LA_TRY(la__check_f32(c, WEIGHT));
     LA_TRY(la__check_ndim(c, WEIGHT, 2));

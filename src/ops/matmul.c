@@ -25,6 +25,7 @@ static int check(sizes *z, const la_call *c)
     char ta[LA_SHAPE_TEXT], tb[LA_SHAPE_TEXT];
     const la_tensor *a = c->in[A], *b = c->in[B];
 
+    LA_TRY(la__gemm_check_method(c, METHOD));
     for (int slot = A; slot <= B; slot++) {
         LA_TRY(la__check_f32(c, slot));
         if (c->in[slot]->ndim < 2)

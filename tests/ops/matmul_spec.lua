@@ -103,16 +103,24 @@ optest("matmul", {
       "the inner sizes differ: a (2, 3) transposed has 2 columns, b (3, 5) has 3 rows" },
     { "batches", case({ 2, 3, 4 }, { 3, 4, 5 }),
       "the leading dimensions of a (2, 3, 4) and b (3, 4, 5) do not broadcast" },
+    { "a method that convolutions have", case({ 2, 3 }, { 3, 5 }, { method = "winograd4" }),
+      "method must be one for products of matrices, got winograd4" },
     { "an unknown option", case({ 2, 3 }, { 3, 5 }, { tc = true }), "unknown option 'tc'" },
   },
 })
+
+local METHODS <const> = {
+  "auto", "cpu", "gpu", "cpu6x64", "cpu8x48", "cpu12x32", "cpu14x16",
+}
 
 -- Tiles full and cut, long sums, every method against the plain kernel.
 describe("matmul of larger matrices", function()
   local shapes <const> = {
     { 1, 129, 65, 300 }, { 2, 225, 225, 128 }, { 1, 6, 256, 1025 }, { 3, 50, 96, 33 }, { 1, 64, 48, 77 },
+    { 2, 3, 100, 1025 }, { 1, 50, 70, 2100 },
   }
-  local small <const> = { { 1, 33, 17, 40 }, { 2, 14, 35, 9 }, { 1, 6, 66, 70 } } -- on a simulated device
+  local small <const> = { { 1, 33, 17, 40 }, { 2, 14, 35, 9 }, { 1, 6, 66, 70 },
+    { 1, 5, 7, 85 } } -- on a simulated device
   for _, s in ipairs(os.getenv "LUALIGN_TEST_SMALL" == "1" and small or shapes) do
     local batch <const>, m <const>, n <const>, k <const> = table.unpack(s)
     for code = 0, 3 do
@@ -122,7 +130,7 @@ describe("matmul of larger matrices", function()
         local a <const> = ta and la.randn(batch, k, m) or la.randn(batch, m, k)
         local b <const> = tb and la.randn(batch, n, k) or la.randn(batch, k, n)
         local expected <const> = la.matmul(a, b, { ta = ta, tb = tb, method = "plain" })
-        for _, method in ipairs { "auto", "cpu", "gpu" } do
+        for _, method in ipairs(METHODS) do
           local got <const> = la.matmul(a, b, { ta = ta, tb = tb, method = method })
           local off <const> = (got - expected):abs():max():item() / expected:abs():max():item()
           assert(off < 1e-5, string.format("%s: relative error %.3g", method, off))
