@@ -178,6 +178,56 @@ describe("lualign bench", function()
     assert.equal(64, row.size)
   end)
 
+  it("start: seconds of processes of their own", function()
+    local json <const> = bench("start", "--model=mobilenetv2", "--images=1", "--size=32", "--rounds=1")
+    assert.equal(5, #json.rows)
+    for _, row in ipairs(json.rows) do
+      positive(row.ms, row.what)
+    end
+  end)
+
+  it("data: how much of a step waits", function()
+    local data <const> = require "lualign.bench.data"
+    local r <const> = la.scope(function()
+      return data.run { images = 2, size = 240, rounds = 2, kinds = 1, tick = function() end }
+    end)
+    assert.equal(1, #r.rows)
+    positive(r.rows[1].step_ms, "the step")
+    positive(r.rows[1].wait_ms, "the wait")
+    positive(r.rows[1].decode_ms, "decoding")
+    assert(r.rows[1].wait_ms < r.rows[1].step_ms)
+  end)
+
+  it("targets: status 1 if one is short, 0 if those that could be measured hold", function()
+    local rows <const> = [[
+      local targets <const> = require "lualign.bench.targets"
+      local function row(name, holds)
+        return { name, "a target", function() return { measured = name .. "!", holds = holds, notes = { "so" } } end }
+      end
+      targets.ROWS = { row("good", true), row("impossible", false), row("elsewhere", nil) }
+    ]]
+    local function targets(...)
+      return run { "-e", rows, "bench", "targets", ... }
+    end
+    local all <const> = targets()
+    assert.equal(1, all.status, all.err)
+    assert(all.out:find "2 +impossible +a target +impossible! +short")
+    assert(all.out:find "3 +elsewhere +a target +elsewhere! +not measured")
+    assert(all.out:find " 1  so\n")
+    local some <const> = targets("--only=1,3", "--json", dir .. "/t.json")
+    assert.equal(0, some.status, some.err)
+    local json <const> = la.io.json_decode(tmp.read(dir .. "/t.json"))
+    assert.same({ "holds", "not measured" }, { json.rows[1].verdict, json.rows[2].verdict })
+    assert(targets("--only=4").err:find("--only must be numbers from 1 to 3, got '4'", 1, true))
+  end)
+
+  it("targets: has the rows that it should, and can measure one", function()
+    local r <const> = run { "bench", "targets", "--only=11" }
+    assert(r.status == 0 or r.status == 1, r.err)
+    assert(r.out:find "11 +GPU kernels")
+    assert.equal(11, #require("lualign.bench.targets").ROWS)
+  end)
+
   it("refuses what it does not know", function()
     local function refuses(message, ...)
       local r <const> = run { "bench", ... }
@@ -188,5 +238,53 @@ describe("lualign bench", function()
     refuses("no network 'alexnet', but efficientnet_lite0, forward", "network", "--model=alexnet")
     refuses("no operation's name holds 'zzz'", "ops", "--match=zzz")
     refuses("--rounds must be at least 1", "ops", "--rounds=0")
+    refuses("--peer must be a Python that can import torch, got '/bin/false'", "network", "--peer=/bin/false")
+    refuses("--ways must be of installed, best", "network", "--peer=/bin/false", "--ways=worst")
+  end)
+end)
+
+describe("a peer", function()
+  local peer_of <const> = require "lualign.bench.peer"
+  local dir
+
+  before_each(function() dir = tmp.dir() end)
+  after_each(function() tmp.remove(dir) end)
+
+  -- A stand-in for Python: a shell script that answers whatever it is asked with the next of these lines.
+  local function stand_in(...)
+    local path <const> = dir .. "/python"
+    tmp.write(path, "#!/bin/sh\n[ \"$1\" = -c ] && exit 0\n" .. table.concat({ ... }, "\n") .. "\n")
+    os.execute("chmod +x " .. run.quote(path))
+    return path
+  end
+
+  local function answers(...)
+    local lines <const> = {}
+    for i, text in ipairs { ... } do
+      lines[i] = "read request; echo '" .. text .. "'"
+    end
+    return stand_in(table.concat(lines, "\n"))
+  end
+
+  it("is asked line by line", function()
+    local peer <const> = peer_of.open {
+      python = answers('{"torch":"2","threads":2}', '{"calls":3}', '{"seconds":0.25}', '{}'),
+    }
+    assert.same({ "installed", "best" }, peer.ways) -- no OpenVINO there
+    local contender <const> = peer:contender({ kind = "matmul" }, "best")
+    assert.equal(0.25, contender.sample())
+    contender.done()
+    peer:close()
+    assert.is_true(peer:can("openvino", "resnet101"))
+    assert.is_false(peer:can("openvino", "weak_step"))
+    assert.is_false(peer:can("compile", "conv"))
+  end)
+
+  it("gives its errors, and says when it is gone", function()
+    local peer <const> = peer_of.open { python = answers('{"threads":2}', '{"error":"no such thing"}') }
+    assert.has_error(function() peer:contender { kind = "matmul" } end, "bench: the peer says: no such thing")
+    peer:close()
+    assert.error_matches(function() peer_of.open { python = stand_in "echo out of luck >&2" } end,
+      "the peer, .*, ended: out of luck")
   end)
 end)

@@ -16,7 +16,7 @@ network.DEFAULT = { "resnet101", "forward", "weak_step", "mobilenetv2", "efficie
 local function peers_of(net, o)
   local list <const> = {}
   for _, way in ipairs(o.peer and o.peer.ways or {}) do
-    if o.peer:can(way, net) then
+    if o.peer:can(way, net.name) then
       list[#list + 1] = way
     end
   end
@@ -27,7 +27,7 @@ end
 function network.row(name, o)
   local row
   la.scope(function()
-    local net <const> = work.network(name, { images = o.images, size = o.size })
+    local net <const> = work.network(name, { images = o.images, size = o.size, precision = o.precision })
     la.device.reset_peak()
     local turn <const> = { timing.peak(), timing.call(net.run) }
     local ways <const> = peers_of(net, o)

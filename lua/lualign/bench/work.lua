@@ -110,18 +110,22 @@ local function images_of(o)
 end
 
 -- The model for inference: its batch norms folded and its chains fused where it knows how.
-local function for_inference(model)
-  model:eval():requires_grad_(false)
-  return model.fuse and model:fuse() or model
+local function for_inference(model, precision)
+  if model.fuse then
+    return model:fuse { precision = precision }
+  elseif precision then
+    error("bench: networks cannot be asked for a precision", 0)
+  end
+  return model:eval():requires_grad_(false)
 end
 
 -- A trunk's forward pass.
 local function trunk(kind, options)
   return function(o)
     options.weights = false
-    local model <const>, images <const> = for_inference(la.models[kind](options)), images_of(o)
+    local model <const>, images <const> = for_inference(la.models[kind](options), o.precision), images_of(o)
     return function()
-      la.no_grad(function() model(model:preprocess(images)) end)
+      return la.no_grad(function() return model(model:preprocess(images)) end)
     end
   end
 end
@@ -133,17 +137,17 @@ end
 -- Both stages of the alignment network, for pairs.
 local function forward_of(backbone)
   return function(o)
-    local model <const> = for_inference(two_stage(o, backbone))
+    local model <const> = for_inference(two_stage(o, backbone), o.precision)
     local source <const>, target <const> = images_of(o), images_of(o)
     return function()
-      la.no_grad(function() model(source, target) end)
+      return la.no_grad(function() return model(source, target).tps end)
     end
   end
 end
 
 -- A training step of the paper's weak recipe, in which everything is trained on frozen statistics.
 local function weak_step(o)
-  local model <const> = two_stage(o, "resnet101")
+  local model <const> = o.model and la.models.load(o.model) or two_stage(o, "resnet101")
   model:eval():requires_grad_(true)
   local optimizer <const> = la.optim.Adam(model:parameters(), { lr = 5e-8 })
   local source <const>, target <const> = images_of(o), images_of(o)
@@ -185,14 +189,29 @@ function work.networks()
   return names
 end
 
---- The work called `name`, with random weights and images. given: images (pairs of them for the alignment networks) and
--- size, each with a default.
-function work.network(name, given)
+-- The description of a network, and its options with their defaults.
+local function find(name, given)
   local known <const> = NETWORKS[name]
   if not known then
     error(string.format("bench: there is no network '%s', but %s", name, table.concat(work.networks(), ", ")), 0)
   end
-  local o <const> = { images = given and given.images or known.images, size = given and given.size or known.size }
+  given = given or {}
+  return known, {
+    images = given.images or known.images, size = given.size or known.size, model = given.model,
+    precision = given.precision,
+  }
+end
+
+--- A function that runs `name` once and returns a tensor: what it gives, or the loss; options as below, and model: a checkpoint to take instead of random weights.
+function work.runner(name, given)
+  local known <const>, o <const> = find(name, given)
+  return known.make(o)
+end
+
+--- The work called `name`, with random weights and images. given: images (pairs of them for the alignment networks) and
+-- size, each with a default; precision, as model:fuse has it.
+function work.network(name, given)
+  local known <const>, o <const> = find(name, given)
   local net <const> = { name = name, images = o.images, size = o.size, pairs = known.pairs, trains = known.trains }
   net.run = known.make(o)
   net.convolutions, net.flops = work.convolutions(net.run)
