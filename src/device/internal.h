@@ -97,6 +97,7 @@ struct la_device {
 
     struct la_constant *constants;
     struct la_verdict *verdicts;
+    struct la_choices *choices; /* choice.c */
 };
 
 /* "out of resources (CL_OUT_OF_RESOURCES)" and the like. */

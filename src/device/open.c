@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "device/builder.h"
+#include "device/choice.h"
 #include "device/internal.h"
 
 int la__queue_open(la_device *dev, bool times)
@@ -120,6 +121,7 @@ void la_device_close(la_device *dev)
     la__pool_trim(dev, SIZE_MAX);
     la__programs_free(dev);
     la__verdicts_free(dev);
+    la__choices_free(dev);
     la__profile_free(dev);
     if (dev->used_clblast)
         la__clblast_forget();

@@ -139,6 +139,26 @@ typedef struct la_build {
 typedef void (*la_build_fn)(void *payload, const la_build *build);
 LA_API void la_device_on_build(la_device *dev, la_build_fn fn, void *payload);
 
+/* Which method is best for a pass of an operation over a shape ("conv2d.forward", "8x15x15x256 ..."), as measured on
+ * the device: a record that operations obey where the caller leaves the method to them. It is kept in the cache folder,
+ * for this device, its driver and this version of the library; LUALIGN_CHOICES=0 ignores what is kept. */
+typedef struct la_choice {
+    const char *pass, *shape;
+    const char *method;  /* NULL: was asked for, and is not on record */
+    double milliseconds; /* that it took */
+} la_choice;
+
+/* Puts a choice on record; method NULL takes one off. Kept on disk only by la_choice_save. */
+LA_API int la_choice_set(la_device *dev, const char *pass, const char *shape, const char *method, double milliseconds);
+LA_API int la_choice_save(la_device *dev);
+LA_API int la_choice_forget(la_device *dev); /* all, on disk too */
+
+/* Notes from now on what is asked for. */
+LA_API int la_choice_watch(la_device *dev, bool on);
+
+/* The record, or what was asked for since watching began; borrowed until the next call, sorted. */
+LA_API int la_choice_list(la_device *dev, bool asked, const la_choice **rows, int *count);
+
 /* Seeds the device's Philox generator; the pair (seed, counter) is its whole state. */
 LA_API void la_device_seed(la_device *dev, uint64_t seed, uint64_t counter);
 LA_API void la_device_seed_state(const la_device *dev, uint64_t *seed, uint64_t *counter);

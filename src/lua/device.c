@@ -299,6 +299,69 @@ static int device_clock(lua_State *L)
     return 1;
 }
 
+/* ---- the record of choices ---- */
+
+static int push_choices(lua_State *L, bool asked)
+{
+    const la_choice *rows;
+    int count;
+    la__lua_try(L, la_choice_list(la__lua_device(L), asked, &rows, &count));
+    lua_createtable(L, count, 0);
+    for (int i = 0; i < count; i++) {
+        lua_createtable(L, 0, 4);
+        const struct {
+            const char *name, *value;
+        } texts[] = { { "pass", rows[i].pass }, { "shape", rows[i].shape }, { "method", rows[i].method } };
+        for (int k = 0; k < LA_COUNT(texts); k++) {
+            lua_pushstring(L, texts[k].value); /* nil where there is none */
+            lua_setfield(L, -2, texts[k].name);
+        }
+        if (rows[i].method) {
+            lua_pushnumber(L, rows[i].milliseconds);
+            lua_setfield(L, -2, "milliseconds");
+        }
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+/* device.choices() -> { {pass=, shape=, method=, milliseconds=}, ... } */
+static int device_choices(lua_State *L)
+{
+    return push_choices(L, false);
+}
+
+/* device.set_choice(pass, shape, method or nil, milliseconds) */
+static int device_set_choice(lua_State *L)
+{
+    const char *method = luaL_optstring(L, 3, NULL);
+    la__lua_try(L, la_choice_set(la__lua_device(L), luaL_checkstring(L, 1), luaL_checkstring(L, 2), method,
+                                 method ? luaL_checknumber(L, 4) : 0));
+    return 0;
+}
+
+static int device_save_choices(lua_State *L)
+{
+    la__lua_try(L, la_choice_save(la__lua_device(L)));
+    return 0;
+}
+
+static int device_forget_choices(lua_State *L)
+{
+    la__lua_try(L, la_choice_forget(la__lua_device(L)));
+    return 0;
+}
+
+/* device.asked_choices(fn, ...) -> what fn(...) asks the record for, as choices() has it; fn's errors pass through */
+static int device_asked_choices(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    la__lua_try(L, la_choice_watch(la__lua_device(L), true));
+    const int failed = lua_pcall(L, lua_gettop(L) - 1, 0, 0);
+    la__lua_try(L, la_choice_watch(la__lua_device(L), false));
+    return failed ? lua_error(L) : push_choices(L, true);
+}
+
 static const luaL_Reg functions[] = { { "list", device_list },
                                       { "use", device_use },
                                       { "choose", device_choose },
@@ -316,6 +379,11 @@ static const luaL_Reg functions[] = { { "list", device_list },
                                       { "profile_rows", device_profile_rows },
                                       { "peak", device_peak },
                                       { "clock", device_clock },
+                                      { "choices", device_choices },
+                                      { "set_choice", device_set_choice },
+                                      { "save_choices", device_save_choices },
+                                      { "forget_choices", device_forget_choices },
+                                      { "asked_choices", device_asked_choices },
                                       { "seed", device_seed },
                                       { "seed_state", device_seed_state },
                                       { NULL, NULL } };

@@ -107,6 +107,9 @@ typedef struct la_conv_plan {
     const char *options;    /* how the program of the variant is built */
 } la_conv_plan;
 
+/* What the record of choices has for a pass ("conv2d.weight"). */
+la_method la__conv_choose(la_device *dev, const la_conv *s, la_method wish, const char *pass);
+
 /* Which kernels suit the convolution, untried: for a product of so many rows (0: plenty) and columns. */
 la_conv_plan la__conv_plan(la_device *dev, const la_conv *s, la_method wish, int64_t rows, int64_t columns);
 

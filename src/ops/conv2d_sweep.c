@@ -378,6 +378,12 @@ done:
 
 /* ---- the choice ---- */
 
+la_method la__conv_choose(la_device *dev, const la_conv *s, la_method wish, const char *pass)
+{
+    return la__choose(dev, wish, pass, "%dx%dx%dx%d %dx%dx%d %dx%d s%d,%d p%d,%d d%d,%d g%d", s->n, s->h, s->w, s->c,
+                      s->o, s->kh, s->kw, s->oh, s->ow, s->sh, s->sw, s->top, s->left, s->dh, s->dw, s->groups);
+}
+
 la_conv_plan la__conv_plan(la_device *dev, const la_conv *s, la_method wish, int64_t rows, int64_t columns)
 {
     /* depthwise: so many channels at once */
@@ -399,7 +405,10 @@ la_conv_plan la__conv_plan(la_device *dev, const la_conv *s, la_method wish, int
 la_conv_plan la__conv_plan_sweep(la_device *dev, const la_conv *s, la_method wish, la_precision precision,
                                  bool data_gradient)
 {
-    (void)precision; /* sums as they are defined are exact enough for each */
+    static const char *const passes[][2] = { { "conv2d.forward", "conv2d.data" },
+                                             { "conv2d.forward.strict", "conv2d.data.strict" },
+                                             { "conv2d.forward.bfloat16", "conv2d.data.bfloat16" } };
+    wish = la__conv_choose(dev, s, wish, passes[precision][data_gradient]);
     la_conv_plan p = la__conv_plan(dev, s, wish, 0, (data_gradient ? s->c : s->o) / s->groups);
     if (p.method != LA_PLAIN && !la__trusted(dev, "conv2d_sweep", p.options, la__conv_trial_sweep, &p))
         p = (la_conv_plan){ .method = LA_PLAIN };

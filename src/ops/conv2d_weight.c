@@ -193,6 +193,7 @@ static double tile_work(const la_tile *t, int64_t rows, int64_t columns)
 
 la_conv_plan la__conv_plan_weight(la_device *dev, const la_conv *s, la_method wish)
 {
+    wish = la__conv_choose(dev, s, wish, "conv2d.weight");
     const bool merge = la__conv_merges_rows(s);
     const int32_t of_x = merge ? s->kh * s->kw * s->c : s->c / s->groups, of_y = s->o / s->groups;
     la_conv_plan p = la__conv_plan(dev, s, wish, of_y, of_x);

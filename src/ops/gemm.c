@@ -284,9 +284,20 @@ static plan plan_cpu(la_device *dev, const la_gemm *g, la_method wish)
     return p;
 }
 
+/* What is wished for: by the caller, the environment or the record of choices. */
+static la_method wished(la_device *dev, const la_gemm *g)
+{
+    const la_method m = la__choose(dev, g->method, "gemm", "%lld %lldx%lldx%lld %c%c%s%s", (long long)g->batch,
+                                   (long long)g->m, (long long)g->n, (long long)g->k, g->ta ? 't' : 'n',
+                                   g->tb ? 't' : 'n', g->batch > 1 && g->a_step == 0 ? " one a" : "",
+                                   g->batch > 1 && g->b_step == 0 ? " one b" : "");
+    /* a record may come from a build with CLBlast */
+    return la__wish(m == LA_CLBLAST && g->method == LA_AUTO && !la__clblast_available() ? LA_AUTO : m);
+}
+
 int la__gemm(la_device *dev, const la_gemm *g)
 {
-    const la_method wish = la__wish(g->method);
+    const la_method wish = wished(dev, g);
     plan p = { .method = la__method(dev, wish), .ta = g->ta };
     if (g->batch * g->m * g->n == 0)
         return 0;
@@ -295,7 +306,7 @@ int la__gemm(la_device *dev, const la_gemm *g)
     if (p.method == LA_CPU) {
         p = plan_cpu(dev, g, wish);
     } else if (p.method == LA_GPU) {
-        p.gpu = la__gpu_tile(dev, g->method, g->batch, g->m, g->n, g->k);
+        p.gpu = la__gpu_tile(dev, wish, g->batch, g->m, g->n, g->k);
         if (!p.gpu || !la__trusted(dev, "matmul_gpu", p.gpu->options, trial, &p))
             p.method = LA_PLAIN;
     }

@@ -5,22 +5,32 @@
 #include "ops/variant.h"
 
 #include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "device/choice.h"
+
+/* The method of that name; LA_AUTO if there is none. */
+static la_method method_named(const char *name)
+{
+    const size_t n = strlen(name);
+    int method = LA_AUTO;
+    for (const char *at = LA_METHODS; *at; method++) {
+        const size_t length = strcspn(at, "|");
+        if (length == n && strncmp(at, name, n) == 0)
+            return (la_method)method;
+        at += length + (at[length] == '|');
+    }
+    return LA_AUTO;
+}
 
 /* What LUALIGN_METHOD names, else LA_AUTO. */
 static la_method from_environment(void)
 {
     const char *wish = getenv("LUALIGN_METHOD");
-    const size_t n = wish && !strchr(wish, '|') ? strlen(wish) : 0;
-    int method = LA_AUTO;
-    for (const char *name = LA_METHODS; n > 0 && name; name = strchr(name, '|')) {
-        name += *name == '|';
-        if (strncmp(name, wish, n) == 0 && (name[n] == '|' || name[n] == '\0'))
-            return (la_method)method;
-        method++;
-    }
-    return LA_AUTO;
+    return wish ? method_named(wish) : LA_AUTO;
 }
 
 la_method la__wish(la_method wish)
@@ -83,6 +93,19 @@ const la_tile *la__tile(const la_device *dev, int64_t rows, int64_t columns)
         }
     }
     return best;
+}
+
+la_method la__choose(la_device *dev, la_method wish, const char *pass, const char *shape, ...)
+{
+    char text[160];
+    va_list args;
+    if (la__wish(wish) != LA_AUTO || !la__choices_matter(dev))
+        return wish;
+    va_start(args, shape);
+    vsnprintf(text, sizeof text, shape, args);
+    va_end(args);
+    const char *name = la__choice(dev, pass, text);
+    return name ? method_named(name) : LA_AUTO;
 }
 
 enum { GOOD = 1, BAD = 2 };

@@ -55,6 +55,10 @@ const la_tile *la__tile(const la_device *dev, int64_t rows, int64_t columns);
 /* The tile that a method names, or NULL. */
 const la_tile *la__tile_named(la_method method);
 
+/* `wish`, or where that is LA_AUTO the method on record for the pass ("conv2d.forward") over the shape that the rest
+ * prints: LA_AUTO if there is none. LUALIGN_METHOD goes before the record. */
+la_method la__choose(la_device *dev, la_method wish, const char *pass, const char *shape, ...) LA_PRINTF(4, 5);
+
 /* A variant's program and how to try it: `trial` computes a small problem with it and with a reference on the host and
  * sets *good. It must not ask for a verdict on the same program. */
 typedef int (*la_trial)(bool *good, la_device *dev, const void *what);

@@ -202,7 +202,8 @@ local function find(name, given)
   }
 end
 
---- A function that runs `name` once and returns a tensor: what it gives, or the loss; options as below, and model: a checkpoint to take instead of random weights.
+--- A function that runs `name` once and returns a tensor: what it gives, or the loss. Options as below, and model: a
+-- checkpoint to take instead of random weights.
 function work.runner(name, given)
   local known <const>, o <const> = find(name, given)
   return known.make(o)
