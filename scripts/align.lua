@@ -35,10 +35,9 @@ write("matches.png", t:matches())
 
 -- The stages in the paper's order: the map from target to source is affine(tps(p)), normalised coordinates, corners
 -- aligned.
-local result <const> = { source = args.source, target = args.target, soft_inliers = t.scores, stages = {} }
-for name, theta in pairs(t.stages) do
-  result.stages[name] = theta:flat()
-end
+local result <const> = {
+  source = args.source, target = args.target, soft_inliers = t.scores, stages = la.geometry.plain_stages(t.stages),
+}
 la.io.write_file(args.out .. "/transformation.json", la.io.json_encode(result, { indent = true }) .. "\n")
 print("wrote " .. args.out .. "/transformation.json")
 print(t)

@@ -192,7 +192,7 @@ end
 print(string.format("%-20s %5d        %s", "mean over classes", #categories,
   line(columns, (la.metrics.means(categories, classes)))))
 if rows[1].first then
-  print(string.format("%-20s %5d pairs  %s", "affine alone", #rows,
+  print(string.format("%-20s %5d pairs  %s", "first stage alone", #rows,
     line(columns, (la.metrics.means(rows, first_only(columns))))))
 end
 if args.csv then

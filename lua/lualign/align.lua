@@ -20,10 +20,8 @@ Alignment.__index = Alignment
 
 function Alignment:__tostring()
   local names <const> = {}
-  for _, name in ipairs { "affine", "tps" } do
-    if self.stages[name] then
-      names[#names + 1] = name
-    end
+  for k, stage in ipairs(la.geometry.stages(self.stages)) do
+    names[k] = stage.model
   end
   return string.format("alignment %s, soft inliers %.4f, %.0f ms", table.concat(names, "+"), self.score,
     self.seconds * 1000)
@@ -138,11 +136,14 @@ function Aligner:run(a, b)
     local stages, raw = {}
     if self.model then
       local t <const> = self.model(source, target)
-      stages.affine, stages.tps = t.affine, t.tps
+      stages = t:compose()
       raw = not self.features and la.correlation(t.source_features, t.target_features, { normalize = false })
     end
     raw = raw or la.correlation(self.features(source), self.features(target), { normalize = false })
     if self.refine > 0 then
+      if stages[1] or stages.homography or stages.similarity then
+        error("align: refine takes an affine map, a spline, or both in that order; the model gives others", 0)
+      end
       local better <const> = la.refine.run(raw, stages, {
         steps = self.refine, power = self.power, starts = self.starts,
         offset = (self.size - 1) / (self.size - self.size / raw:size(3)), -- cells end half a cell inside the border

@@ -73,17 +73,6 @@ function evaluate.nearest(features, size, filter)
   end
 end
 
--- { affine = tensor (1, 6), tps = tensor (1, 18) } as plain lists, in the paper's order.
-local function plain_stages(stages)
-  local out <const> = {}
-  for _, name in ipairs { "affine", "tps" } do
-    if stages[name] then
-      out[name] = stages[name]:flat()
-    end
-  end
-  return out
-end
-
 --- An alignment by la.align.aligner (a model, gradient ascent on the inlier count, or both).
 function evaluate.aligned(aligner)
   local image_of <const> = cache(128, function(key)
@@ -91,7 +80,7 @@ function evaluate.aligned(aligner)
   end)
   return function(pair)
     local t <const> = aligner:run(image_of((pair.flip and "-" or "+") .. pair.source), image_of("+" .. pair.target))
-    return { map = t.stages, stages = plain_stages(t.stages), scores = t.scores }
+    return { map = t.stages, stages = la.geometry.plain_stages(t.stages), scores = t.scores }
   end
 end
 
@@ -161,8 +150,9 @@ function evaluate.run(list, method, opts)
     rows[i] = la.scope(la.no_grad, function()
       local result <const> = method(pair)
       local row <const> = scores_of(pair, result, result.map, o)
-      if result.map and result.map.affine and result.map.tps then
-        row.first = scores_of(pair, result, { affine = result.map.affine }, { alphas = o.alphas })
+      local stages <const> = result.map and la.geometry.stages(result.map) or {}
+      if #stages > 1 then
+        row.first = scores_of(pair, result, { stages[1] }, { alphas = o.alphas })
       end
       row.source, row.target, row.category = pair.source, pair.target, pair.category
       row.stages, row.scores = result.stages, result.scores

@@ -26,6 +26,7 @@ describe("geometry.identity", function()
     local want <const> = geometry.grid("affine", { 1, 0, 0, 0, 1, 0 }, 5, 7)
     compare.close(geometry.grid("tps", geometry.identity "tps", 5, 7), P(want), 1e-6)
     compare.close(geometry.grid("homography", geometry.identity "homography", 5, 7), P(want), 1e-6)
+    compare.close(geometry.grid("similarity", geometry.identity "similarity", 5, 7), P(want), 1e-6)
     local grid <const> = { 4, 3 }
     local theta <const> = geometry.identity("tps", 2, { grid = grid })
     assert.are.same({ 2, 24 }, theta:shape())
@@ -100,6 +101,8 @@ describe("geometry.warp_grid and map_points", function()
         { model = "affine", theta = affine }, { model = "homography", theta = corners }, { model = "tps", theta = tps },
       },
       { { model = "homography", theta = corners } },
+      { { model = "similarity", theta = { 0.9, -0.2, 0.1, 0.05 } }, { model = "tps", theta = tps } },
+      { { model = "tps", theta = tps }, { model = "similarity", theta = { 0.9, -0.2, 0.1, 0.05 } } },
     }
     local points <const> = make_rng("points").uniform(-1, 1, 1, 7, 2)
     for _, list in ipairs(lists) do

@@ -109,3 +109,66 @@ describe("losses.soft_inlier_count", function()
     assert.has_error(function() losses.soft_inlier_count(s, stages, { dilatation = 4 }) end)
   end)
 end)
+
+describe("losses.weak_contrast", function()
+  scoped("is the hinge on the counts of negative and positive pairs", function()
+    local function pair(seed)
+      la.seed(seed)
+      return {
+        correlation = la.l2_normalize(la.rand(3, 5, 5, 25)),
+        stages = {
+          affine = la.tensor(thetas("affine", 3, 0.1, "c" .. seed)),
+          tps = la.tensor(thetas("tps", 3, 0.1, "d" .. seed)),
+        },
+      }
+    end
+    local p <const>, n <const> = pair(1), pair(2)
+    local function scores(x)
+      local a <const>, c <const> = losses.soft_inlier_count(x.correlation, x.stages, { offset = 1.1 })
+      return (a + c):flat()
+    end
+    local sp <const>, sn <const> = scores(p), scores(n)
+    for _, margin in ipairs { 0, 0.001, 0.02 } do
+      local sum = 0
+      for k = 1, 3 do
+        sum = sum + math.max(0, margin + sn[k] - sp[k]) / 3
+      end
+      compare.close({ losses.weak_contrast(p, n, { margin = margin, offset = 1.1 }):item() }, { sum }, 1e-4)
+    end
+    compare.close({ losses.weak_contrast(p, n, { offset = 1.1 }):item() },
+      { (sn[1] + sn[2] + sn[3] - sp[1] - sp[2] - sp[3]) / 3 }, 1e-4)
+    assert.has_error(function() losses.weak_contrast(p, n, { margins = 1 }) end)
+  end)
+end)
+
+describe("losses.cycle", function()
+  scoped("is the squared way from a point to there and back again", function()
+    local there <const>, back <const> = thetas("affine", 2, 0.2, "there"), thetas("tps", 2, 0.1, "back")
+    local total, count = 0, 0
+    for n = 1, 2 do
+      local f <const>, g <const> = host.affine(there[n]), host.tps(back[n])
+      for i = 0, 6 do
+        for j = 0, 6 do
+          local x <const>, y <const> = -1 + j / 3, -1 + i / 3
+          local u <const>, v <const> = g(x, y)
+          if math.max(math.abs(u), math.abs(v)) <= 1 then
+            local p <const>, q <const> = f(u, v)
+            total, count = total + (p - x) ^ 2 + (q - y) ^ 2, count + 1
+          end
+        end
+      end
+    end
+    local a <const>, b <const> = { affine = la.tensor(there) }, { tps = la.tensor(back) }
+    compare.close({ losses.cycle(a, b, { size = 7 }):item() }, { total / count }, 1e-5)
+    la.gradcheck(function(x, y)
+      return losses.cycle({ affine = x }, { tps = y }, { size = 4 })
+    end, { a.affine, la.tensor(thetas("tps", 2, 0.05, "inner")) * 0.8 })
+  end)
+
+  scoped("is 0 for a map and its inverse", function()
+    local theta <const> = la.tensor { { 0.8, 0.1, 0.1, -0.1, 0.9, 0 } }
+    local d <const> = 0.8 * 0.9 + 0.01
+    local inverse <const> = la.tensor { { 0.9 / d, -0.1 / d, -0.09 / d, 0.1 / d, 0.8 / d, -0.01 / d } }
+    assert.is_true(losses.cycle({ affine = theta }, { affine = inverse }):item() < 1e-12)
+  end)
+end)

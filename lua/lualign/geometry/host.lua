@@ -4,8 +4,8 @@
 -- yardstick of the kernels. A transformation maps target coordinates to source coordinates, normalised to [-1, 1], x
 -- before y.
 --
--- A stage is { model = "affine" | "tps" | "homography", theta = list of numbers, grid =, reg = }; a list of stages is
--- applied last first, so that { affine, tps } is affine(tps(p)), as the two-stage network means it.
+-- A stage is { model = "affine" | "similarity" | "tps" | "homography", theta = list of numbers, grid =, reg = }; a list
+-- of stages is applied last first, so that { affine, tps } is affine(tps(p)), as the two-stage network means it.
 
 local host <const> = {}
 
@@ -113,6 +113,13 @@ function host.affine(theta)
   end
 end
 
+--- The same of a similarity: (a, b, tx, ty), x' = a x - b y + tx, y' = b x + a y + ty.
+function host.similarity(theta)
+  check_count("similarity", theta, 4)
+  local a <const>, b <const>, tx <const>, ty <const> = table.unpack(theta)
+  return host.affine { a, -b, tx, b, a, ty }
+end
+
 --- The same of a spline: theta holds the x of all control points' images, then their y.
 function host.tps(theta, grid, reg)
   local gy <const>, gx <const> = host.grid_sizes(grid)
@@ -177,12 +184,14 @@ end
 function host.stage(stage)
   if stage.model == "affine" then
     return host.affine(stage.theta)
+  elseif stage.model == "similarity" then
+    return host.similarity(stage.theta)
   elseif stage.model == "tps" then
     return host.tps(stage.theta, stage.grid, stage.reg)
   elseif stage.model == "homography" then
     return host.homography(stage.theta, 1e-5)
   end
-  error(string.format("stage: model must be affine, tps or homography, got %s", tostring(stage.model)), 2)
+  error(string.format("stage: model must be affine, similarity, tps or homography, got %s", tostring(stage.model)), 2)
 end
 
 --- function(x, y) -> x, y of a list of stages, applied last first.

@@ -6,12 +6,13 @@
 -- centres of the border pixels. Its parameters, theta, are a tensor (N, T):
 --
 --   affine       6      x' = t1 x + t2 y + t3, y' = t4 x + t5 y + t6
+--   similarity   4      x' = t1 x - t2 y + t3, y' = t2 x + t1 y + t4
 --   tps          2 K    x of the images of the K control points, then their y; K = 9 unless `grid` says otherwise
 --   homography   8, 9   x, then y, of the images of the corners (-1,-1), (-1,1), (1,-1), (1,1); or a matrix by rows
 --
--- Stages describe a composition. Either { affine = theta, tps = theta } (each optional; homography too), which means
--- affine(homography(tps(p))); or a list of { model =, theta =, grid =, reg = }, applied last first: the list of affine
--- and tps means the same.
+-- Stages describe a composition. Either { affine = theta, tps = theta } (each optional; similarity and homography too),
+-- which means affine(similarity(homography(tps(p)))); or a list of { model =, theta =, grid =, reg = }, applied last
+-- first: the list of affine and tps means the same.
 
 local la <const> = require "lualign"
 local host <const> = require "lualign.geometry.host"
@@ -20,12 +21,12 @@ local rng_of <const> = require "lualign.util.rng"
 
 local geometry <const> = { host = host }
 
-local MODELS <const> = { affine = true, tps = true, homography = true }
-local ORDER <const> = { "affine", "homography", "tps" }
+local MODELS <const> = { affine = true, similarity = true, tps = true, homography = true }
+local ORDER <const> = { "affine", "similarity", "homography", "tps" }
 
 local function check_model(where, model)
   if not MODELS[model] then
-    error(string.format("%s: model must be affine, tps or homography, got %s", where, tostring(model)), 3)
+    error(string.format("%s: model must be affine, similarity, tps or homography, got %s", where, tostring(model)), 3)
   end
 end
 
@@ -47,6 +48,8 @@ function geometry.identity_theta(model, opts)
   local o <const> = options.check("identity_theta", opts, { grid = options.any(3) })
   if model == "affine" then
     return { 1, 0, 0, 0, 1, 0 }
+  elseif model == "similarity" then
+    return { 1, 0, 0, 0 }
   elseif model == "tps" then
     return tps_identity(o.grid)
   end
@@ -96,6 +99,17 @@ function random.cnngeometric.affine(rng)
   return { ca * xx - sa * xy, ca * xy - sa * yy, tx, sa * xx + ca * xy, sa * xy + ca * yy, ty }
 end
 
+-- An angle and a scale out of the ranges of the affine maps.
+function random.weakalign.similarity(rng)
+  local a <const>, s <const> = between(rng, -math.pi / 6, math.pi / 6), between(rng, 0.5, 1.5)
+  return { s * math.cos(a), s * math.sin(a), between(rng, -0.5, 0.5), between(rng, -0.5, 0.5) }
+end
+
+function random.cnngeometric.similarity(rng)
+  local a <const>, s <const> = between(rng, -math.pi / 12, math.pi / 12), between(rng, 0.75, 1.25)
+  return { s * math.cos(a), s * math.sin(a), between(rng, -0.25, 0.25), between(rng, -0.25, 0.25) }
+end
+
 --- Random parameters, as a list: those that the papers train on.
 -- rng:uniform() must give numbers of [0, 1), as lualign.util.rng makes them. opts.style: "weakalign" (affine of +-30
 -- degrees, four scales of 0.5 to 1.5, shift +-0.5) or "cnngeometric" (+-15 degrees, 0.75 to 1.25 along two axes,
@@ -106,8 +120,8 @@ function geometry.random_theta(model, rng, opts)
   if not random[o.style] then
     error(string.format("random_theta: style must be weakalign or cnngeometric, got %s", tostring(o.style)), 2)
   end
-  if model == "affine" then
-    return random[o.style].affine(rng)
+  if random[o.style][model] then
+    return random[o.style][model](rng)
   end
   return around(rng, geometry.identity_theta(model, { grid = o.grid }), 0.4)
 end
@@ -171,13 +185,43 @@ function geometry.stages(stages)
     end
   end
   if #list == 0 then
-    error("stages: needs at least one of affine, tps, homography", 2)
+    error("stages: needs at least one of affine, similarity, tps, homography", 2)
   end
   return list
 end
 
-local function theta_tensor(theta)
-  return la.is_tensor(theta) and theta or la.tensor { theta }
+--- Stages of one sample as plain numbers, for files: { affine = list, tps = list }, or a list of { model =, theta =
+-- list, grid = }.
+function geometry.plain_stages(stages)
+  local out <const> = {}
+  if stages[1] then
+    for k, stage in ipairs(geometry.stages(stages)) do
+      out[k] = { model = stage.model, theta = stage.theta:flat(), grid = stage.grid }
+    end
+    return out
+  end
+  for name, theta in pairs(stages) do
+    check_model("plain_stages", name)
+    out[name] = theta:flat()
+  end
+  return out
+end
+
+-- Rows: what each number of a similarity adds to those of an affine map.
+local SIMILARITY <const> = { { 1, 0, 0, 0, 1, 0 }, { 0, -1, 0, 1, 0, 0 }, { 0, 0, 1, 0, 0, 0 }, { 0, 0, 0, 0, 0, 1 } }
+
+-- The op family and the theta (N, T) of a transformation; a similarity is an affine map.
+local function family_of(model, theta)
+  theta = la.is_tensor(theta) and theta or la.tensor { theta }
+  if model == "similarity" then
+    return "affine", la.matmul(theta:reshape(-1, 4), la.tensor(SIMILARITY))
+  end
+  return model, theta
+end
+
+local function map_points(stage, points, how)
+  local family <const>, theta <const> = family_of(stage.model, stage.theta)
+  return la[family .. "_points"](theta, points, how)
 end
 
 local function op_options(stage)
@@ -189,7 +233,8 @@ end
 function geometry.grid(model, theta, height, width, opts)
   check_model("grid", model)
   local o <const> = options.check("grid", opts, { offset = 1, grid = options.optional, reg = options.optional })
-  return la[model .. "_grid"](theta_tensor(theta), {
+  local family <const>, numbers <const> = family_of(model, theta)
+  return la[family .. "_grid"](numbers, {
     height = height, width = width, offset = o.offset, grid = o.grid, reg = o.reg,
   })
 end
@@ -200,7 +245,7 @@ function geometry.warp_grid(stages, height, width)
   local last <const> = list[#list]
   local grid = geometry.grid(last.model, last.theta, height, width, op_options(last))
   for i = #list - 1, 1, -1 do
-    grid = la[list[i].model .. "_points"](theta_tensor(list[i].theta), grid, op_options(list[i]))
+    grid = map_points(list[i], grid, op_options(list[i]))
   end
   return grid
 end
@@ -209,7 +254,7 @@ end
 function geometry.map_points(stages, points)
   local list <const> = geometry.stages(stages)
   for i = #list, 1, -1 do
-    points = la[list[i].model .. "_points"](theta_tensor(list[i].theta), points, op_options(list[i]))
+    points = map_points(list[i], points, op_options(list[i]))
   end
   return points
 end

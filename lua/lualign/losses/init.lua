@@ -39,32 +39,76 @@ local COUNT <const> = {
   mode = "fused",            -- or "plain": the whole warped mask
 }
 
---- The soft inlier counts of WeakAlign, one per sample: of the affine transformation, and of affine and spline
--- composed (the affine grid sampled at the spline's, as the paper's code has it), both on the first correlation (N,
--- hB, wB, hA*wA). stages: { affine = (N, 6), tps = (N, 2 K) }. Without tps the second is nil; without affine the
--- first is nil and the second is the spline's own count. opts: see COUNT above.
+-- The grids of all stages of a cascade on the target's cells.
+local function grids_of(stages, correlation, o)
+  local list <const> = {}
+  for k, stage in ipairs(la.geometry.stages(stages)) do
+    local spline <const> = stage.model == "tps"
+    list[k] = la.geometry.grid(stage.model, stage.theta, correlation:size(2), correlation:size(3), {
+      offset = o.offset, grid = spline and (stage.grid or o.grid) or nil, reg = spline and o.reg or nil,
+    })
+  end
+  return list
+end
+
+--- The soft inlier counts of WeakAlign, one per sample: of the first transformation alone, and of all composed (the
+-- grid of each sampled at the next one's, as the paper's code has it), both on the first correlation (N, hB, wB,
+-- hA*wA). stages: { affine = (N, 6), tps = (N, 2 K) }, or others as la.geometry has them. Of an affine map alone, or a
+-- list of one, the second is nil; of another transformation alone the first is. opts: see COUNT above.
 function losses.soft_inlier_count(correlation, stages, opts)
   local o <const> = options.check("soft_inlier_count", opts, COUNT)
-  if not (stages.affine or stages.tps) then
-    error("soft_inlier_count: stages must hold affine or tps", 2)
-  end
-  local size <const> = { height = correlation:size(2), width = correlation:size(3), offset = o.offset }
   local how <const> = {
     source = o.source, normalize = o.normalize, dilation = o.dilation, order = o.order, mode = o.mode,
   }
-  local affine <const> = stages.affine and la.affine_grid(stages.affine, size)
-  size.grid, size.reg = o.grid, o.reg
-  local spline <const> = stages.tps and la.tps_grid(stages.tps, size)
-  local composed <const> = affine and spline and la.compose_sampled(affine, spline) or spline
-  return affine and la.soft_inlier_count(correlation, affine, how) or nil,
-    composed and la.soft_inlier_count(correlation, composed, how) or nil
+  local grids <const> = grids_of(stages, correlation, o)
+  local composed = grids[#grids]
+  for k = #grids - 1, 1, -1 do
+    composed = la.compose_sampled(grids[k], composed)
+  end
+  local first <const> = (#grids > 1 or stages.affine or stages[1]) and la.soft_inlier_count(correlation, grids[1], how)
+  return first or nil, (#grids > 1 or not first) and la.soft_inlier_count(correlation, composed, how) or nil
+end
+
+-- The sum of the counts that there are.
+local function score_of(correlation, stages, opts)
+  local first <const>, composed <const> = losses.soft_inlier_count(correlation, stages, opts)
+  return first and composed and first + composed or first or composed
 end
 
 --- The loss of WeakAlign: minus the mean over samples of the affine and the composed count. Arguments as above.
 function losses.weak(correlation, stages, opts)
-  local affine <const>, composed <const> = losses.soft_inlier_count(correlation, stages, opts)
-  local score <const> = affine and composed and affine + composed or affine or composed
-  return -score:mean()
+  return -score_of(correlation, stages, opts):mean()
+end
+
+--- The same with negative pairs: the mean of max(0, margin + negative's count - positive's count), or, without a
+-- margin, of the difference, which earlier versions of the authors' code had. positive, negative: { correlation =,
+-- stages = }, as many samples in both. opts: margin, and COUNT above.
+function losses.weak_contrast(positive, negative, opts)
+  local own <const>, margin = {}, nil
+  for key, value in pairs(opts or {}) do
+    if key == "margin" then
+      margin = value
+    else
+      own[key] = value
+    end
+  end
+  local difference <const> = score_of(negative.correlation, negative.stages, own)
+    - score_of(positive.correlation, positive.stages, own)
+  return (margin and la.relu(difference + margin) or difference):mean()
+end
+
+--- How far there and back again is from where it began: the mean over samples and the points of a size x size grid of
+-- the squared distance between p and there(back(p)), of two compositions as la.geometry has them. Points that leave
+-- [-1, 1]^2 on the way do not count. opts: size = 20.
+function losses.cycle(there, back, opts)
+  local o <const> = options.check("cycle", opts, { size = 20 })
+  local half <const> = la.geometry.warp_grid(back, o.size, o.size)
+  local n <const> = half:size(1)
+  local whole <const> = la.geometry.map_points(there, half)
+  local start <const> = la.geometry.grid("affine", la.geometry.identity("affine", n), o.size, o.size)
+  local inside <const> = la.le(la.max(la.abs(half:detach()), -1), 1):astype("float32"):reshape(n, o.size, o.size, 1)
+  local off <const> = (whole - start) * inside
+  return (off * off):sum() / la.clamp(inside:sum(), { min = 1 })
 end
 
 return losses

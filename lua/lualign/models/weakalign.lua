@@ -8,6 +8,9 @@
 --   t.affine (N, 6), t.tps (N, 18), t.correlation (N, h, w, h*w), t.source_features, t.target_features
 --   t:compose()                             -- { affine =, tps = }: the stages, as la.geometry and la.losses take them
 --
+-- Stages may be any cascade of one or more: { "affine", { model = "tps", grid = 5 }, "affine" }. Each sees the source
+-- warped by all before it. t[name] is the last one of that name, t.stages the list of all.
+--
 -- The second stage sees the source warped by the first one's answer, on normalised values, so that what lies outside is
 -- the trunk's mean colour. The map from target to source is affine(tps(p)).
 --
@@ -23,18 +26,32 @@ local trunk_names <const> = require "lualign.models.trunks"
 
 local Weakalign <const> = Module.class "Weakalign"
 
-local NAMES <const> = { "FeatureRegression", "FeatureRegression2" }
+-- The name of stage k's regressor, the authors' for the first two.
+local function regressor_name(k)
+  return "FeatureRegression" .. (k == 1 and "" or k)
+end
 
 -- ---- the answer ----
 
 local Answer <const> = {}
 Answer.__index = Answer
 
---- The stages alone, { affine =, tps = }.
+-- Whether stages of these models, in this order, are what { affine =, tps = } means.
+local function is_usual(list)
+  return #list == 1 or #list == 2 and list[1].model == "affine" and list[2].model == "tps"
+end
+
+--- The stages alone, as la.geometry and la.losses take them: { affine =, tps = } where that says it, else a list.
 function Answer:compose()
+  if not is_usual(self.stages) then
+    return self.stages
+  end
   local stages <const> = {}
-  for _, name in ipairs { "affine", "homography", "tps" } do
-    stages[name] = self[name]
+  for _, stage in ipairs(self.stages) do
+    if stage.grid then
+      return self.stages
+    end
+    stages[stage.model] = stage.theta
   end
   return stages
 end
@@ -55,56 +72,86 @@ local function trunks_of(o)
   return { { o.backbone, layers = o.layers or known.layers, weights = o.weights } }, known.paper
 end
 
+-- "affine" or { model = "tps", grid = 5 } -> the latter, checked; the grid that is usual is left out.
+local function stage_of(given, k)
+  local o <const> = type(given) == "table" and given or { model = given }
+  local stage <const> = options.check("weakalign: stage " .. k, o, {
+    model = options.required "string", grid = options.optional "number", outputs = options.optional "number",
+  }, 5)
+  la.geometry.identity_theta(stage.model) -- or an error that names those that there are
+  if stage.grid and stage.model ~= "tps" then
+    error(string.format("weakalign: stage %d: only a spline has a grid, not %s", k, stage.model), 5)
+  end
+  return { model = stage.model, grid = stage.grid ~= 3 and stage.grid or nil, outputs = stage.outputs }
+end
+
 local function check_stages(stages)
-  if #stages < 1 or #stages > 2 then
-    error(string.format("weakalign: stages must be one or two transformations, got %d", #stages), 4)
+  if #stages < 1 then
+    error("weakalign: stages must be one or more transformations, got none", 4)
   end
-  if stages[1] == stages[2] then
-    error(string.format("weakalign: stages must be different, got %s twice", stages[1]), 4)
+  local list <const> = {}
+  for k, given in ipairs(stages) do
+    list[k] = stage_of(given, k)
   end
+  return list
+end
+
+-- As they are kept: names where there is no more to say.
+local function plain_stages(list)
+  local out <const> = {}
+  for k, stage in ipairs(list) do
+    out[k] = (stage.grid or stage.outputs) and stage or stage.model
+  end
+  return out
 end
 
 --- backbone: the name of a trunk, or a list of trunks as la.models.features takes it; layers and weights: of the named
--- one. size: of the images. identity: regressors start at the identity. offset: grid coordinate 1 is that many times
--- its place in the image, for losses on the grid. The trunk starts frozen, the regressors do not.
+-- one. stages: names, or { model =, grid = (of a spline), outputs = (8 or 9, of a homography) }. size: of the images.
+-- identity: regressors start at the identity. offset: grid coordinate 1 is that many times its place in the image, for
+-- losses on the grid. The trunk starts frozen, the regressors do not.
 function Weakalign:init(given)
   local o <const> = options.check("weakalign", given, {
     backbone = options.any "mobilenetv2", layers = options.optional "table", weights = options.optional,
     stages = { "affine", "tps" }, size = 240, identity = true, offset = options.optional "number",
   }, 3)
-  check_stages(o.stages)
+  self.stages = check_stages(o.stages)
   local trunks <const>, paper <const> = trunks_of(o)
   local features <const> = Features { trunks = trunks }
   local cells <const>, across <const> = features:grid_of(o.size, o.size)
   self.config = {
-    kind = "weakalign", trunks = features.config.trunks, stages = o.stages, size = o.size,
+    kind = "weakalign", trunks = features.config.trunks, stages = plain_stages(self.stages), size = o.size,
     offset = o.offset or (paper and 227 / 210 or (o.size - 1) / (o.size - o.size / cells)),
   }
   -- The paper lets gradients of the second stage reach the first through the warped image and the trunk, which doubles
   -- the cost of a step; false cuts them there.
   self.through_warp = true
   self:child("FeatureExtraction", features):requires_grad_(false)
-  for k, stage in ipairs(o.stages) do
-    self:child(NAMES[k], Regressor { model = stage, grid = { cells, across }, identity = o.identity })
+  for k, stage in ipairs(self.stages) do
+    self:child(regressor_name(k), Regressor {
+      model = stage.model, tps_grid = stage.grid or 3, outputs = stage.outputs, grid = { cells, across },
+      identity = o.identity,
+    })
   end
 end
 
---- The regressor of a stage, by the transformation's name.
+--- The regressor of a stage, by its number or, the first of that name, by the transformation's.
 function Weakalign:regressor(stage)
-  for k, name in ipairs(self.config.stages) do
-    if name == stage then
-      return self[NAMES[k]]
+  local names <const> = {}
+  for k, own in ipairs(self.stages) do
+    names[k] = own.model
+    if k == stage or own.model == stage then
+      return self[regressor_name(k)]
     end
   end
-  error(string.format("weakalign: has no stage '%s', but %s", tostring(stage),
-    table.concat(self.config.stages, " and ")), 2)
+  error(string.format("weakalign: has no stage '%s', but %s", tostring(stage), table.concat(names, " and ")), 2)
 end
 
 --- The parameters of all regressors, as an optimiser takes them.
 function Weakalign:regressor_parameters()
   local list <const> = {}
-  for k = 1, #self.config.stages do
-    table.move(self[NAMES[k]]:parameters(), 1, #self[NAMES[k]]:parameters(), #list + 1, list)
+  for k = 1, #self.stages do
+    local own <const> = self:regressor(k):parameters()
+    table.move(own, 1, #own, #list + 1, list)
   end
   return list
 end
@@ -119,10 +166,10 @@ function Weakalign:correlate(source, target)
   return la.correlation(self:features(source), self:features(target))
 end
 
--- The source under a transformation, the trunk's mean colour outside.
-local function warped(self, images, stage, theta)
+-- The source under transformations, the trunk's mean colour outside.
+local function warped(self, images, stages)
   local neutral <const> = self.FeatureExtraction.neutral
-  local grid <const> = la.geometry.grid(stage, theta, images:size(2), images:size(3))
+  local grid <const> = la.geometry.warp_grid(stages, images:size(2), images:size(3))
   return la.grid_sample(images:astype("float32") - neutral, grid) + neutral
 end
 
@@ -136,23 +183,42 @@ local function both_features(self, source, target)
   return all:narrow(1, 1, n), all:narrow(1, n + 1, target:size(1))
 end
 
+-- The stages so far, as what follows may change them.
+local function fixed(self, stages)
+  if self.through_warp then
+    return stages
+  end
+  local out <const> = {}
+  for k, stage in ipairs(stages) do
+    out[k] = { model = stage.model, theta = stage.theta:detach(), grid = stage.grid }
+  end
+  return out
+end
+
 function Weakalign:forward(source, target)
-  local stages <const> = self.config.stages
   local a <const>, b <const> = both_features(self, source, target)
   local correlation <const> = la.correlation(a, b)
-  local answer <const> = setmetatable({ correlation = correlation, source_features = a, target_features = b }, Answer)
-  answer[stages[1]] = self.FeatureRegression(correlation)
-  if stages[2] then
-    local first <const> = self.through_warp and answer[stages[1]] or answer[stages[1]]:detach()
-    local again <const> = self:features(warped(self, source, stages[1], first))
-    answer[stages[2]] = self.FeatureRegression2(la.correlation(again, b))
+  local answer <const> = setmetatable({
+    correlation = correlation, source_features = a, target_features = b, stages = {},
+  }, Answer)
+  for k, stage in ipairs(self.stages) do
+    local seen = correlation
+    if k > 1 then
+      seen = la.correlation(self:features(warped(self, source, fixed(self, answer.stages))), b)
+    end
+    local theta <const> = self:regressor(k)(seen)
+    answer.stages[k] = { model = stage.model, theta = theta, grid = stage.grid }
+    answer[stage.model] = theta
   end
   return answer
 end
 
 function Weakalign:extra()
-  return string.format("%s, %d x %d images", table.concat(self.config.stages, " and "), self.config.size,
-    self.config.size)
+  local names <const> = {}
+  for k, stage in ipairs(self.stages) do
+    names[k] = stage.model .. (stage.grid and string.format(" %d x %d", stage.grid, stage.grid) or "")
+  end
+  return string.format("%s, %d x %d images", table.concat(names, " and "), self.config.size, self.config.size)
 end
 
 return Weakalign

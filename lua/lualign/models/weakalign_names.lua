@@ -65,8 +65,9 @@ function names.options_of(dict, where)
   for k, name in ipairs { "FeatureRegression", "FeatureRegression2" } do
     local bias <const> = dict[name .. ".linear.bias"]
     if bias then
-      o.stages[k] = STAGE[bias:numel()]
-      if not o.stages[k] then
+      local model <const> = STAGE[bias:numel()]
+      o.stages[k] = bias:numel() == 9 and { model = model, outputs = 9 } or model
+      if not model then
         error(string.format("%s: %s has %d outputs; 6 (affine), 8 or 9 (homography) and 18 (spline) are known", where,
           name, bias:numel()), 0)
       end
