@@ -32,11 +32,7 @@ local DEFAULTS <const> = {
 
 --- Sharpens a raw correlation (N, hB, wB, hA*wA): relu(c)^power / sqrt(sum over the source + 1e-6).
 function refine.sharpen(correlation, power)
-  local c = la.relu(correlation)
-  if power ~= 1 then
-    c = la.pow(c, power)
-  end
-  return la.l2_normalize(c)
+  return la.l2_normalize(la.fuse("relu(c) ^ " .. power)(correlation))
 end
 
 -- Cell centres of an h x w grid as points (1, h*w, 2), divided by the offset factor.

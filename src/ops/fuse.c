@@ -47,6 +47,7 @@ typedef struct walk {
     int32_t stride[LA_FUSE_SLOTS][LA_MAX_DIMS];
     bool broadcast[LA_FUSE_SLOTS][LA_MAX_DIMS];
     int32_t rows, length, chunk, segments, block, blocks, items;
+    int32_t cycle; /* length before short rows were put one after the other, else 0 */
 } walk;
 
 /* Dimension d of a result, of `size` elements, behind those that the walk has. */
@@ -86,6 +87,34 @@ static void add_front(walk *w)
     w->ndim++;
 }
 
+/* Short rows, such as three colours, become few long ones for the vectors' sake: operands that repeat with every row
+ * then go around in a cycle. Only where every tensor is dense over both dimensions, repeats with the rows, or is one
+ * element. */
+static void join_rows(walk *w, la_tensor *const *t)
+{
+    enum { SHORT = 64 };
+    const int row = w->ndim - 2, last = w->ndim - 1;
+    const int32_t length = w->dim[last];
+    int32_t times = length < SHORT ? LA_FUSE_CYCLE / length : 1;
+    if (times > w->dim[row])
+        times = w->dim[row];
+    while (w->dim[row] % times != 0)
+        times--;
+    for (int k = 0; k < LA_FUSE_SLOTS && times > 1; k++) {
+        const int32_t by_row = t[k] ? w->stride[k][row] : 0, step = t[k] ? w->stride[k][last] : 0;
+        const bool dense = step == 1 && by_row == length, repeats = step <= 1 && by_row == 0;
+        if ((!dense && !repeats) || (w->broadcast[k][last] && !w->broadcast[k][row]))
+            times = 1;
+    }
+    if (times == 1)
+        return;
+    w->cycle = length;
+    w->dim[last] *= times;
+    w->dim[row] /= times;
+    for (int k = 0; k < LA_FUSE_SLOTS; k++)
+        w->stride[k][row] *= times;
+}
+
 /* The parts of work-items, from sizes and the kind of device alone: on a CPU a few thousand elements, so that vectors
  * run and partial sums are few; on a GPU one, or a short column where one is summed. */
 static void divide(walk *w, const la_device *dev, bool sums, int64_t total)
@@ -118,6 +147,8 @@ static void plan_walk(walk *w, const la_device *dev, int ndim, const int64_t *di
     }
     while (w->ndim < 2)
         add_front(w);
+    if (la__device_is_cpu(dev))
+        join_rows(w, t);
     divide(w, dev, sums, total);
 }
 
@@ -152,6 +183,14 @@ done:
     return err;
 }
 
+static la_fuse_access access_of(const walk *w, int k)
+{
+    const int32_t step = w->stride[k][w->ndim - 1];
+    if (step == 1 && w->cycle > 0 && w->stride[k][w->ndim - 2] == 0)
+        return LA_A_CYCLE;
+    return step == 0 ? LA_A_ONE : step == 1 ? LA_A_DENSE : LA_A_STEPS;
+}
+
 /* Fills in how the needed operands are read, and takes the tensors that are not out of t. */
 static void choose_access(la_fuse_form *form, const la_expr *e, const walk *w, la_tensor **t)
 {
@@ -162,8 +201,7 @@ static void choose_access(la_fuse_form *form, const la_expr *e, const walk *w, l
         if (!needed[i] || (n->op != LA_E_OPERAND && n->op != LA_E_GRADIENT))
             continue;
         const int k = n->op == LA_E_OPERAND ? n->a : LA_FUSE_GRADIENT;
-        const int32_t step = t[k] ? w->stride[k][w->ndim - 1] : 0;
-        form->access[k] = (uint8_t)(!t[k] ? LA_A_NUMBER : step == 0 ? LA_A_ONE : step == 1 ? LA_A_DENSE : LA_A_STEPS);
+        form->access[k] = (uint8_t)(t[k] ? access_of(w, k) : LA_A_NUMBER);
         form->dtype[k] = (uint8_t)(t[k] ? t[k]->dtype : LA_F32);
         form->vectors = form->vectors && form->access[k] != LA_A_STEPS;
     }
@@ -176,10 +214,11 @@ static void choose_access(la_fuse_form *form, const la_expr *e, const walk *w, l
 static int write_plan(int32_t *out, const walk *w, la_tensor *const *t)
 {
     const int outer = w->ndim - 2;
-    int n = 8;
+    int n = LA_FUSE_HEAD;
     memset(out, 0, LA_FUSE_PLAN(LA_FUSE_SLOTS) * sizeof *out);
-    memcpy(out, (int32_t[]){ w->items, w->segments, w->blocks, w->block, w->rows, w->chunk, w->length, outer },
-           8 * sizeof *out);
+    memcpy(out,
+           (int32_t[]){ w->items, w->segments, w->blocks, w->block, w->rows, w->chunk, w->length, w->cycle, outer },
+           LA_FUSE_HEAD * sizeof *out);
     memcpy(out + n, w->dim, (size_t)outer * sizeof *out);
     n += LA_FUSE_OUTER;
     for (int k = 0; k < LA_FUSE_SLOTS; k++) {
@@ -285,9 +324,14 @@ static int partial_shape(int64_t *dim, int64_t *over, const walk *w, int k)
     for (int d = 0; d < w->ndim; d++) {
         const bool sum = w->broadcast[k][d];
         dim[d] = sum && d == w->ndim - 2 ? w->blocks : sum && d == w->ndim - 1 ? w->segments : w->dim[d];
-        if (sum && dim[d] > 1)
-            over[n++] = d;
     }
+    if (w->cycle > 0 && sum_over(w, k) == LA_S_ROWS) {
+        dim[w->ndim - 2] = w->blocks * (w->length / w->cycle);
+        dim[w->ndim - 1] = w->cycle;
+    }
+    for (int d = 0; d < w->ndim; d++)
+        if (w->broadcast[k][d] && dim[d] > 1)
+            over[n++] = d;
     return n;
 }
 

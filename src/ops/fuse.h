@@ -11,11 +11,16 @@
 
 #include "ops/expr.h"
 
-enum { LA_FUSE_SLOTS = LA_EXPR_OPERANDS + 1, LA_FUSE_GRADIENT = LA_EXPR_OPERANDS, LA_FUSE_OUTER = 4 };
+enum {
+    LA_FUSE_SLOTS = LA_EXPR_OPERANDS + 1,
+    LA_FUSE_GRADIENT = LA_EXPR_OPERANDS,
+    LA_FUSE_OUTER = 4,
+    LA_FUSE_CYCLE = 512
+};
 
-/* How an operand is read: not at all, a number, one element for the whole row, elements side by side, elements apart.
- */
-typedef enum la_fuse_access { LA_A_NONE, LA_A_NUMBER, LA_A_ONE, LA_A_DENSE, LA_A_STEPS } la_fuse_access;
+/* How an operand is read: not at all, a number, one element for the whole row, elements side by side, the same few over
+ * and over, elements apart. */
+typedef enum la_fuse_access { LA_A_NONE, LA_A_NUMBER, LA_A_ONE, LA_A_DENSE, LA_A_CYCLE, LA_A_STEPS } la_fuse_access;
 
 /* How a result is written: each element, or summed over a block's rows (one for each column), over the part of each
  * row, or over the whole block. */
@@ -44,8 +49,10 @@ void la__fuse_needed(bool *needed, const la_expr *e, const la_fuse_form *form);
  * slots, the plan (la_fuse_plan), and the numbers. */
 int la__fuse_source(char **out, const la_expr *e, const la_fuse_form *form);
 
-/* Ints of a plan for n tensors: items, segments, blocks, block, rows, chunk, length, number of outer dimensions, these
- * (LA_FUSE_OUTER of them), then for each tensor offset, step, row, outer strides. */
-#define LA_FUSE_PLAN(n) (8 + LA_FUSE_OUTER + (n) * (3 + LA_FUSE_OUTER))
+/* Ints of a plan for n tensors: items, segments, blocks, block, rows, chunk, length (at most LA_FUSE_CYCLE where there
+ * is a cycle), cycle, number of outer dimensions, these (LA_FUSE_OUTER of them), then for each tensor offset, step,
+ * row, outer strides. */
+enum { LA_FUSE_HEAD = 9 };
+#define LA_FUSE_PLAN(n) (LA_FUSE_HEAD + LA_FUSE_OUTER + (n) * (3 + LA_FUSE_OUTER))
 
 #endif

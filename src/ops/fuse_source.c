@@ -166,7 +166,7 @@ static const char *type_of(const writer *w, int slot)
 static void put_load(writer *w, int slot, bool vector)
 {
     const la_fuse_access access = (la_fuse_access)w->form->access[slot];
-    const bool floats = w->form->dtype[slot] == LA_F32;
+    const bool floats = w->form->dtype[slot] == LA_F32 || access == LA_A_CYCLE;
     if (access == LA_A_NUMBER)
         put(w, "const V x%d = (V)(n%d);\n", slot, slot);
     else if (access == LA_A_ONE)
@@ -237,10 +237,14 @@ static void put_rows(writer *w)
                 "global float *y%d = o%d + (above * w.blocks + block) * w.length + first;\n"
                 "for (int i = 0; i < count; i++)\ny%d[i] = 0.0f;\n",
                 k, k, k);
+    for (int slot = 0; slot < LA_FUSE_SLOTS; slot++)
+        if (w->form->access[slot] == LA_A_CYCLE)
+            put(w, "float q%d[%d];\nfor (int i = 0; i < count; i++)\nq%d[i] = (float)p%d[a%d + i %% w.cycle];\n", slot,
+                LA_FUSE_CYCLE, slot, slot, slot);
     put_sums(w, LA_S_BLOCK, true);
     put(w, "for (int r = 0; r < rows; r++) {\n");
     for (int slot = 0; slot < LA_FUSE_SLOTS; slot++)
-        if (is_tensor(w, slot))
+        if (is_tensor(w, slot) && w->form->access[slot] != LA_A_CYCLE)
             put(w, "global const %s *q%d = p%d + a%d + r * r%d;\n", type_of(w, slot), slot, slot, slot, slot);
     for (int k = 0; k < LA_EXPR_OPERANDS; k++)
         if (sum_of(w, k) == LA_S_EACH)
@@ -262,7 +266,7 @@ static void put_head(writer *w, int tensors)
     put(w, "#define SUM8(v) (((v).s0 + (v).s4) + ((v).s1 + (v).s5) + (((v).s2 + (v).s6) + ((v).s3 + (v).s7)))\n"
            "#define SUM16(v) SUM8((v).lo + (v).hi)\n");
     put(w,
-        "typedef struct plan {\nint items, segments, blocks, block, rows, chunk, length, outer, dim[%d];\n"
+        "typedef struct plan {\nint items, segments, blocks, block, rows, chunk, length, cycle, outer, dim[%d];\n"
         "struct { int offset, step, row, outer[%d]; } at[%d];\n} plan;\n",
         LA_FUSE_OUTER, LA_FUSE_OUTER, tensors > 0 ? tensors : 1);
     for (la_expr_op op = LA_E_SIN; op <= LA_E_COS && w->form->vectors; op++)

@@ -369,6 +369,14 @@ describe("fuse: operands", function()
     local e <const> = leaf(3, 1)
     f(e:expand({ 3, 4 }), la.ones(4)):sum():backward()
     optest.close(e.grad, P.full(8.0, 3, 1), 1e-6)
+    local row <const>, one <const> = leaf(1, 5):expand({ 60, 5 }), leaf(1, 1):expand({ 60, 1 })
+    for _, t in ipairs { row, one } do
+      local own <const> = t:detach():requires_grad_()
+      local weight <const> = optest.tensor(rng.randn(60, 5))
+      f(own, weight):backward(weight)
+      local want <const> = weight * weight + weight
+      optest.close(own.grad, P(own:size(2) == 1 and want:sum(2, true) or want), 1e-5)
+    end
   end)
 end)
 

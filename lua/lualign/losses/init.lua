@@ -7,6 +7,8 @@ local options <const> = require "lualign.util.options"
 
 local losses <const> = {}
 
+local squared_difference <const> = la.fuse "(a - b) ^ 2"
+
 --- The transformed grid loss of CNNGeometric: the mean, over samples and the points of a size x size grid, of the
 -- squared distance between where theta and theta_gt (N, T) send the point. opts: size = 20; grid, reg of a spline.
 function losses.transformed_grid(theta, theta_gt, model, opts)
@@ -14,15 +16,14 @@ function losses.transformed_grid(theta, theta_gt, model, opts)
     size = 20, grid = options.optional, reg = options.optional,
   })
   local shape <const> = { grid = o.grid, reg = o.reg }
-  local difference <const> = la.geometry.grid(model, theta, o.size, o.size, shape)
-    - la.geometry.grid(model, theta_gt, o.size, o.size, shape)
-  return (difference * difference):sum() / (difference:numel() // 2)
+  local squares <const> = squared_difference(la.geometry.grid(model, theta, o.size, o.size, shape),
+    la.geometry.grid(model, theta_gt, o.size, o.size, shape))
+  return squares:sum() / (squares:numel() // 2)
 end
 
 --- The mean squared difference of the parameters themselves.
 function losses.theta_mse(theta, theta_gt)
-  local difference <const> = theta - theta_gt
-  return (difference * difference):mean()
+  return squared_difference(theta, theta_gt):mean()
 end
 
 -- Where a cell of the 15 x 15 feature grid lies in the image: its outermost centres are near +-210/227.
