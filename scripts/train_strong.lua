@@ -1,59 +1,127 @@
 -- SPDX-License-Identifier: MIT
 --
 -- lualign train_strong: trains the regressors on synthetic warps of single images (CNNGeometric, CVPR 2017). The
--- features stay as they are; affine and thin-plate spline train each on its own warps, in the two stages of one
--- model.
+-- features stay as they are; the stages train each on its own warps, independently, in one model.
 
 local la <const> = require "lualign"
 local cli <const> = require "lualign.cli"
 
+-- What the authors' scripts do: two phases at a constant rate, the second from the first one's best.
+local PAPER <const> = {
+  batch = 32, canvas = { 480, 640 }, flip = false, phases = { { lr = 1e-3, epochs = 50 }, { lr = 2e-4, epochs = 50 } },
+}
+
 local parser <const> = cli.parser("train_strong", "Trains from synthetic warps of single images.")
 parser:option("--images", "CSV with a column image, or a folder; may be repeated"):argname("FILE|DIR"):count("+")
+parser:option("--validate", "the same, for the loss by which the best model is kept"):argname("FILE|DIR"):count("*")
 parser:option("--out", "folder for checkpoints and the log", "runs/strong"):argname("DIR")
-parser:option("--backbone", "mobilenetv2, efficientnet_lite0, resnet101 or vgg16", "mobilenetv2")
-parser:option("--stage", "which regressor to train: affine, tps, or both one after the other", "both")
-  :choices { "affine", "tps", "both" }
-parser:option("--steps", "optimiser steps of each stage", 1000):argname("N"):convert(cli.count)
-parser:option("--batch", "pairs in a step", 16):argname("N"):convert(cli.count)
-parser:option("--lr", "learning rate (falls to 0 by a cosine)", 1e-3):convert(cli.positive)
+parser:option("--recipe", "short: one phase of --steps, falling rate; paper: two phases of 50 epochs, as published",
+  "short"):choices { "short", "paper" }
+parser:option("--style", "ranges of the random warps: weakalign, or cnngeometric's narrower ones", "weakalign")
+  :choices { "weakalign", "cnngeometric" }
+parser:option("--backbone", "mobilenetv2, efficientnet_lite0, resnet18 to resnet152, vgg16, vgg19 or densenet201",
+  "mobilenetv2")
+parser:option("--weights", "file of the backbone's weights"):argname("FILE")
+parser:option("--stages", "transformations, joined by commas", "affine,tps"):argname("LIST")
+parser:option("--stage", "which of them to train: its name, or all one after the other", "all"):argname("NAME")
+parser:option("--steps", "short: optimiser steps of each stage", 1000):argname("N"):convert(cli.count)
+parser:option("--epochs", "paper: epochs of each phase", 50):argname("N"):convert(cli.count)
+parser:option("--batch", "pairs in a step (default: 16, paper 32)"):argname("N"):convert(cli.count)
+parser:option("--lr", "short: learning rate (falls to 0 by a cosine)", 1e-3):convert(cli.positive)
 parser:option("--model", "start from this checkpoint"):argname("FILE")
-parser:option("--validate", "PF-WILLOW-like folder whose keypoints are scored after each stage"):argname("DIR")
 parser:flag("--resume", "go on where an interrupted run stopped")
 local args <const> = cli.parse(parser, arg)
 
 la.seed(args.seed)
+local stages <const> = {}
+for name in args.stages:gmatch "[^,]+" do
+  stages[#stages + 1] = name
+end
 local model <const> = args.model and la.models.load(args.model) or la.models.weakalign {
-  backbone = args.backbone, stages = { "affine", "tps" },
+  backbone = args.backbone, weights = args.weights, stages = stages, identity = args.recipe ~= "paper",
 }
 local images <const> = la.data.synthetic.find_images(args.images)
+local held_out <const> = #args.validate > 0 and la.data.synthetic.find_images(args.validate) or nil
+local paper <const> = args.recipe == "paper"
 
--- One stage: its regressor trains on warps of its own kind, with batch statistics; everything else is frozen.
-local function train(stage, seed)
-  local out <const> = args.out .. "/" .. stage
-  model:requires_grad_(false)
-  model:eval()
-  local regressor <const> = model:regressor(stage)
-  regressor:requires_grad_(true)
-  local data <const> = la.data.synthetic { images = images, model = stage, canvas = { 300, 400 } }
-  la.train.run {
-    model = model, data = data, optimizer = la.optim.Adam(regressor:parameters(), { lr = args.lr }),
-    schedule = la.optim.schedule.cosine { steps = args.steps },
-    steps = args.steps, batch = args.batch, out = out, seed = seed,
-    resume = args.resume,
-    step = function(batch)
-      regressor:train()
-      local correlation <const> = la.no_grad(model.correlate, model, batch.source, batch.target)
-      local theta <const> = regressor(correlation)
-      return la.losses.transformed_grid(theta, batch.theta, stage)
-    end,
+local function data_of(list, stage)
+  return la.data.synthetic {
+    images = list, model = stage.model, grid = stage.grid, style = args.style, flip = not paper or PAPER.flip,
+    canvas = paper and PAPER.canvas or { 300, 400 }, size = model.config.size,
   }
-  regressor:eval()
 end
 
-for k, stage in ipairs { "affine", "tps" } do
-  if args.stage == "both" or args.stage == stage then
-    train(stage, args.seed + k - 1)
+local function loss_of(regressor, stage, batch)
+  local correlation <const> = la.no_grad(model.correlate, model, batch.source, batch.target)
+  return la.losses.transformed_grid(regressor(correlation), batch.theta, stage.model, { grid = stage.grid })
+end
+
+-- The mean loss on the pictures held out, each warped once: the same warps every time.
+local function validation(regressor, stage, batch)
+  local data <const> = data_of(held_out, stage)
+  local rng <const> = require "lualign.util.rng"
+  return function()
+    regressor:eval()
+    local sum, count = 0, 0
+    for first = 1, data:length(), batch do
+      local indices <const> = {}
+      for i = first, math.min(first + batch - 1, data:length()) do
+        indices[#indices + 1] = i
+      end
+      la.scope(function()
+        local loss <const> = loss_of(regressor, stage, data:batch(indices, function(i) return rng(0, 0, i) end))
+        sum = sum + loss:item() * #indices
+      end)
+      count = count + #indices
+    end
+    return { loss = sum / count }
   end
+end
+
+-- One phase of one stage: its regressor trains on warps of its own kind, with batch statistics; the rest is frozen.
+local function train(k, stage, phase, out)
+  local regressor <const>, batch <const> = model:regressor(k), args.batch or (paper and PAPER.batch or 16)
+  la.train.run {
+    model = model, data = data_of(images, stage), optimizer = la.optim.Adam(regressor:parameters(), { lr = phase.lr }),
+    schedule = phase.steps and la.optim.schedule.cosine { steps = phase.steps } or nil,
+    steps = phase.steps, epochs = phase.epochs, batch = batch, out = out, seed = args.seed + k - 1,
+    resume = args.resume,
+    validate = held_out and validation(regressor, stage, batch) or nil, best = held_out and "loss" or nil,
+    best_is = "min",
+    step = function(pairs_of_batch)
+      regressor:train()
+      return loss_of(regressor, stage, pairs_of_batch)
+    end,
+  }
+  if held_out then -- what follows starts from the best
+    local best <const> = la.models.load(out .. "/best.safetensors")
+    model:load_state_dict(best:state_dict())
+  end
+end
+
+local function train_stage(k, stage, name)
+  model:requires_grad_(false)
+  model:eval()
+  model:regressor(k):requires_grad_(true)
+  if paper then
+    for p, phase in ipairs(PAPER.phases) do
+      train(k, stage, { lr = phase.lr, epochs = args.epochs }, string.format("%s/%s/phase%d", args.out, name, p))
+    end
+  else
+    train(k, stage, { lr = args.lr, steps = args.steps }, args.out .. "/" .. name)
+  end
+  model:eval()
+end
+
+local trained = 0
+for k, stage in ipairs(model.stages) do
+  if args.stage == "all" or args.stage == stage.model then
+    train_stage(k, stage, stage.model)
+    trained = trained + 1
+  end
+end
+if trained == 0 then
+  cli.fail("--stage must be all or one of %s, got '%s'", args.stages, args.stage)
 end
 local path <const> = args.out .. "/model.safetensors"
 la.models.save(path, model)

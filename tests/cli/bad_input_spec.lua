@@ -184,7 +184,7 @@ describe("evaluate refuses", function()
   local PAIRS <const> = { "--dataset", "pairs", "--root", ".", "--list", "list.csv" }
 
   it("an unknown data set", function()
-    refuses({ "--dataset", "'pf-willow', 'pairs'" }, "--dataset", "pf-pillow", "--root", ".")
+    refuses({ "--dataset", "'pf-willow', 'pf-pascal'" }, "--dataset", "pf-pillow", "--root", ".")
   end)
 
   it("missing options", function()

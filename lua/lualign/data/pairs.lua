@@ -8,7 +8,8 @@
 -- A list has the columns source_image and target_image (paths relative to root), and optionally category and flip (1:
 -- mirror both). augment: "none"; "crop": each image on its own keeps a random window between 1/4 of the margin and the
 -- far edge, as the paper does (top in [0, h/4), bottom 3h/4 and up to h/4 more); "flip": both images are mirrored or
--- neither, by a coin; "crop_flip". Batches are { source = (N, size, size, 3), target = ... }, float32, 0..255.
+-- neither, by a coin; "crop_flip". Batches are { source = (N, size, size, 3), target = ... }, float32, 0..255. With
+-- negatives = true there is also `negative`, the target of a random pair of another category.
 
 local la <const> = require "lualign"
 local decoder <const> = require "lualign.data.decoder"
@@ -88,8 +89,11 @@ function Pairs:jobs(i, rng)
   local item <const> = self.items[i]
   local how <const> = AUGMENT[self.augment]
   local flip <const> = (item.flip or false) ~= (how.flip and rng:uniform() < 0.5 or false)
-  local list <const> = {}
-  for k, path in ipairs { item.source, item.target } do
+  local list <const>, paths <const> = {}, { item.source, item.target }
+  if self.negatives then
+    paths[3] = self:other(item, rng).target
+  end
+  for k, path in ipairs(paths) do
     list[k] = {
       path = path,
       options = {
@@ -100,6 +104,19 @@ function Pairs:jobs(i, rng)
   return list
 end
 
+--- A random pair of another category than item's.
+function Pairs:other(item, rng)
+  local start <const> = math.floor(rng:uniform() * #self.items)
+  for k = 0, #self.items - 1 do
+    local candidate <const> = self.items[(start + k) % #self.items + 1]
+    if candidate.category ~= item.category then
+      return candidate
+    end
+  end
+  error("data.pairs: negatives need pairs of at least two categories", 0)
+end
+
+--- How many pairs there are.
 function Pairs:length()
   return #self.items
 end
@@ -111,19 +128,23 @@ end
 function Pairs:batch(indices, rng)
   local images <const> = self.decoder:fetch(indices, rng)
   local shape <const> = images:shape()
-  local both <const> = images:reshape(#indices, 2, shape[2], shape[3], shape[4])
-  return { source = both:select(2, 1):contiguous(), target = both:select(2, 2):contiguous() }
+  local all <const> = images:reshape(#indices, self.negatives and 3 or 2, shape[2], shape[3], shape[4])
+  return {
+    source = all:select(2, 1):contiguous(), target = all:select(2, 2):contiguous(),
+    negative = self.negatives and all:select(2, 3):contiguous() or nil,
+  }
 end
 
 return function(given)
   local o <const> = options.check("data.pairs", given, {
     lists = {}, root = options.optional, size = 240, augment = "none", filter = "bilinear", threads = 2,
+    negatives = false,
   })
   if not AUGMENT[o.augment] then
     error(string.format("data.pairs: augment must be none, crop, flip or crop_flip, got '%s'", o.augment), 2)
   end
   local self <const> = setmetatable({
-    items = {}, size = o.size, augment = o.augment, filter = o.filter, sizes = {},
+    items = {}, size = o.size, augment = o.augment, filter = o.filter, sizes = {}, negatives = o.negatives,
   }, Pairs)
   for _, l in ipairs(o.lists) do
     read_list(self.items, l.root, l.list)

@@ -5,9 +5,10 @@
 -- 9/16 is the source; the same window under a random transformation theta is the target, so target(g) =
 -- source(T_theta(g)).
 --
---   la.data.synthetic { images = { "a.jpg", ... }, model = "affine" }
+--   la.data.synthetic { images = { "a.jpg", ... }, model = "affine", flip = true }
 --
--- Batches are { source =, target = (N, size, size, 3) float32 0..255, theta = (N, 6 or 18) }.
+-- flip: half of the pictures are mirrored first. Batches are { source =, target = (N, size, size, 3) float32 0..255,
+-- theta = (N, 6 or 18) }.
 
 local la <const> = require "lualign"
 local decoder <const> = require "lualign.data.decoder"
@@ -30,10 +31,12 @@ function Synthetic:batch(indices, rng)
   for k, i in ipairs(indices) do
     local own <const> = rng(i)
     own:uniform() -- the first number decided the flip
-    rows[k] = la.geometry.random_theta(self.model, own, { style = self.style })
+    rows[k] = la.geometry.random_theta(self.model, own, { style = self.style, grid = self.grid })
   end
   local theta <const> = la.tensor(rows)
-  local source <const>, target <const> = la.geometry.synthetic_pair(images, theta, self.model, { size = self.size })
+  local source <const>, target <const> = la.geometry.synthetic_pair(images, theta, self.model, {
+    size = self.size, grid = self.grid,
+  })
   return { source = source, target = target, theta = theta }
 end
 
@@ -84,13 +87,16 @@ end
 local function new(given)
   local o <const> = options.check("data.synthetic", given, {
     images = options.required, model = "affine", style = "weakalign", size = 240, canvas = { 480, 640 }, threads = 2,
+    flip = true, grid = options.optional,
   })
   if #o.images == 0 then
     error("data.synthetic: images must be a list of at least one path", 3)
   end
-  local self <const> = setmetatable({ images = o.images, model = o.model, style = o.style, size = o.size }, Synthetic)
+  local self <const> = setmetatable({
+    images = o.images, model = o.model, style = o.style, size = o.size, grid = o.grid,
+  }, Synthetic)
   self.decoder = decoder(function(i, rng)
-    return { { path = o.images[i], options = { size = o.canvas, flip = rng:uniform() < 0.5 } } }
+    return { { path = o.images[i], options = { size = o.canvas, flip = rng:uniform() < 0.5 and o.flip } } }
   end, o.threads)
   return self
 end

@@ -167,8 +167,11 @@ end
 
 -- ---- stages ----
 
---- Stages as a list, applied last first (see the head of this file).
+--- Stages as a list, applied last first (see the head of this file); of the answer of a network too.
 function geometry.stages(stages)
+  if stages.compose then
+    stages = stages:compose()
+  end
   if stages[1] then
     for _, stage in ipairs(stages) do
       check_model("stages", stage.model)
