@@ -358,6 +358,8 @@ int la__conv_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p,
     const sweep_io io = { dev, p, dx->storage->buffer, dy->storage->buffer, f, NULL };
     if (p->method == LA_PLAIN)
         return plain(&io, s, la_tensor_numel(dx), true);
+    if (p->narrow)
+        return la__conv_narrow_x(dev, s, p, dx, dy, f);
     /* the tiles can write the zeros between the pixels of the only residue that there is: less memory to go through */
     const bool clears = p->method == LA_CPU && !p->depthwise && s->kh * s->kw == 1 && s->top + s->left == 0;
     if (!clears && leaves_gaps(s))
@@ -408,7 +410,10 @@ la_conv_plan la__conv_plan_sweep(la_device *dev, const la_conv *s, la_method wis
     static const char *const passes[][2] = { { "conv2d.forward", "conv2d.data" },
                                              { "conv2d.forward.strict", "conv2d.data.strict" },
                                              { "conv2d.forward.bfloat16", "conv2d.data.bfloat16" } };
+    la_conv_plan narrow;
     wish = la__conv_choose(dev, s, wish, passes[precision][data_gradient]);
+    if (data_gradient && la__conv_plan_narrow(&narrow, dev, s, wish))
+        return narrow;
     la_conv_plan p = la__conv_plan(dev, s, wish, 0, (data_gradient ? s->c : s->o) / s->groups);
     if (p.method != LA_PLAIN && !la__trusted(dev, "conv2d_sweep", p.options, la__conv_trial_sweep, &p))
         p = (la_conv_plan){ .method = LA_PLAIN };

@@ -138,7 +138,7 @@ done:
 
 /* 3 x 2 taps, stride 2 and 1, dilation 1 and 2, uneven padding; 19 channels to 37 for the general kernels, or 20 to 36,
  * which come in fours. */
-static la_conv small(bool depthwise, bool fours)
+static la_conv small(const la_conv_plan *plan, bool fours)
 {
     la_conv s = { .n = 2,
                   .h = 9,
@@ -160,8 +160,14 @@ static la_conv small(bool depthwise, bool fours)
         s.c = 20;
         s.o = 36;
     }
-    if (depthwise)
+    if (plan->depthwise)
         s.o = s.groups = s.c;
+    if (plan->narrow) { /* runs of 8 and 16 floats and some more */
+        s.c = 9;
+        s.kw = 3;
+        s.dw = 1;
+        s.ow = 6;
+    }
     return s;
 }
 
@@ -171,7 +177,7 @@ static int trial(bool *good, la_device *dev, const la_conv_plan *plan, pass firs
     problem p = { 0 };
     *good = true;
     for (int fours = 0; fours <= (plan->gpu != NULL) && *good; fours++) { /* GPUs load quads where they can */
-        const la_conv s = small(plan->depthwise, fours);
+        const la_conv s = small(plan, fours);
         LA_TRY(make(&p, dev, &s));
         for (pass which = first; which <= last && *good; which++)
             LA_TRY(compare(good, &p, dev, plan, which));
@@ -200,4 +206,9 @@ int la__conv_trial_weight(bool *good, la_device *dev, const void *plan)
     }
 done:
     return err;
+}
+
+int la__conv_trial_narrow(bool *good, la_device *dev, const void *plan)
+{
+    return trial(good, dev, plan, DATA, DATA);
 }
