@@ -68,7 +68,7 @@ int la__conv_narrow_x(la_device *dev, const la_conv *s, const la_conv_plan *p, l
                                     .bytes = la__conv_bytes(s) },
                       (la_karg[]){ LA_T(dx), LA_T(dy), LA_BUF(packed), LA_STRUCT(q) }, 4));
 done:
-    la__derived_give(&norm.held);
+    la__conv_norm_give(&norm);
     la__buffer_give(packed);
     return err;
 }
