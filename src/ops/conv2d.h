@@ -106,6 +106,7 @@ typedef struct la_conv_plan {
     const la_tile *tile; /* with method LA_CPU */
     const la_gpu_tile *gpu; /* with method LA_GPU, unless depthwise */
     const char *options;    /* how the program of the variant is built */
+    bool bf16;              /* the forward pass in bfloat16 */
 } la_conv_plan;
 
 /* What the record of choices has for a pass ("conv2d.weight"). */
@@ -153,10 +154,21 @@ bool la__conv_merges_rows(const la_conv *s);
  * the convolution of that. */
 int la__conv_pad(la_buffer **out, la_conv *s, la_device *dev, const la_tensor *x);
 
+/* The forward pass as a sweep, and what follows it but for scale and shift. */
+la_sweep_job la__conv_sweep(const la_conv *s);
+la_after la__conv_after(const la_epilogue *e);
+
+/* bfloat16 (conv2d_bf16.c): whether the device can, and the forward pass; not for depthwise convolutions, which wait
+ * for memory and not for multiplications. */
+int la__conv_bf16_works(bool *works, la_device *dev);
+int la__conv_bf16_forward(la_device *dev, const la_conv *s, la_tensor *y, const la_tensor *x, const la_filter *f,
+                          const la_epilogue *e);
+
 /* Trials of a plan's program: la_trial with a la_conv_plan. */
 int la__conv_trial_sweep(bool *good, la_device *dev, const void *plan);
 int la__conv_trial_weight(bool *good, la_device *dev, const void *plan);
 int la__conv_trial_narrow(bool *good, la_device *dev, const void *plan);
+int la__conv_trial_bf16(bool *good, la_device *dev, const void *unused);
 
 double la__conv_flops(const la_conv *s);
 
