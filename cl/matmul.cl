@@ -85,3 +85,47 @@ __kernel void matmul_column_sum(__global float *part, __global const float *x, i
         sum += x[i * n + j];
     part[at] = sum;
 }
+
+// The same for CPUs, a block of rows per work-item, in the order in which they lie.
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_column_sum_rows(__global float *restrict part,
+                                                                                    __global const float *restrict x,
+                                                                                    int rows, int n, int step)
+{
+    const int block = (int)get_global_id(0), first = block * step, last = min(rows, first + step), whole = n / 16 * 16;
+    part += block * n;
+    for (int j = 0; j < n; j++)
+        part[j] = x[first * n + j];
+    for (int i = first + 1; i < last; i++) {
+        __global const float *row = x + i * n;
+        for (int j = 0; j < whole; j += 16)
+            vstore16(vload16(0, part + j) + vload16(0, row + j), 0, part + j);
+        for (int j = whole; j < n; j++)
+            part[j] += row[j];
+    }
+}
+
+// And 16 columns of few rows per work-item.
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_column_sum_few(__global float *restrict out,
+                                                                                   __global const float *restrict x,
+                                                                                   int rows, int n)
+{
+    const int j = 16 * (int)get_global_id(0);
+    if (j + 16 <= n) {
+        float16 a = (float16)0.0f, b = (float16)0.0f;
+        int i = 0;
+        for (; i + 2 <= rows; i += 2) {
+            a += vload16(0, x + i * n + j);
+            b += vload16(0, x + (i + 1) * n + j);
+        }
+        if (i < rows)
+            a += vload16(0, x + i * n + j);
+        vstore16(a + b, 0, out + j);
+    } else {
+        for (int k = j; k < n; k++) {
+            float sum = 0.0f;
+            for (int i = 0; i < rows; i++)
+                sum += x[i * n + k];
+            out[k] = sum;
+        }
+    }
+}

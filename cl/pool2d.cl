@@ -3,7 +3,7 @@
  * pool2d.cl -- largest and mean value of windows of an image (N, H, W, C).
  *
  * One work-item owns up to 8 channels of one place. Gradients are gathered: each place of x asks the windows that it is
- * in, so that nothing is added from two sides.
+ * in, so that nothing is added from two sides. On CPUs (_rows) it owns whole rows.
  */
 #include "common.clh"
 
@@ -69,6 +69,8 @@ static int last_window(int at, int padding, int stride, int count)
 
 #define LOAD1(p) (*(p))
 #define STORE1(v, p) (*(p) = (v))
+#define LOAD16(p) vload16(0, p)
+#define STORE16(v, p) vstore16(v, 0, p)
 #define LOAD8(p) vload8(0, p)
 #define STORE8(v, p) vstore8(v, 0, p)
 
@@ -154,12 +156,14 @@ static int last_window(int at, int padding, int stride, int count)
 
 MAX_FWD(1, float)
 MAX_FWD(8, float8)
+MAX_FWD(16, float16)
 MAX_WHERE(1, float, int)
 MAX_WHERE(8, float8, int8)
 MAX_BWD(1, float, int)
 MAX_BWD(8, float8, int8)
 MEAN_FWD(1, float)
 MEAN_FWD(8, float8)
+MEAN_FWD(16, float16)
 MEAN_BWD(1, float)
 MEAN_BWD(8, float8)
 
@@ -216,4 +220,117 @@ __kernel void avg_pool2d_bwd_x(__global float *dx, __global const float *g, cons
     dx += ((p.n * s.h + p.i) * s.w + p.j) * s.c;
     g += p.n * s.oh * s.ow * s.c;
     EACH(p, mean_bwd, dx, g, p, s)
+}
+
+/* The same for all channels of a place, 16 at a time. */
+#define ALL(NAME, ...)                 \
+    {                                  \
+        int c = 0;                     \
+        for (; c + 16 <= s.c; c += 16) \
+            NAME##16(__VA_ARGS__, c);  \
+        for (; c < s.c; c++)           \
+            NAME##1(__VA_ARGS__, c);   \
+    }
+
+/* A row of y per work-item. */
+#define ROW_OF_Y(BODY)                                                                  \
+    place p = { .i = (int)get_global_id(0) % s.oh, .n = (int)get_global_id(0) / s.oh }; \
+    if (p.n >= s.n)                                                                     \
+        return;                                                                         \
+    y += (p.n * s.oh + p.i) * s.ow * s.c;                                               \
+    x += p.n * s.h * s.w * s.c;                                                         \
+    for (p.j = 0; p.j < s.ow; p.j++, y += s.c) {                                        \
+        const window v = find_window(&p, s);                                            \
+        BODY                                                                            \
+    }
+
+__kernel void max_pool2d_fwd_rows(__global float *y, __global const float *x,
+                                  const shape s){ ROW_OF_Y(ALL(max_fwd, y, x, v, s)) }
+
+__kernel void avg_pool2d_fwd_rows(__global float *y, __global const float *x, const shape s)
+{
+    ROW_OF_Y(const float part = share(&v, p.i, p.j, s); ALL(mean_fwd, y, x, v, part, s))
+}
+
+/* What window v gives to those of its cells that lie in rows first to last of dx: everything to the largest, ... */
+#define MAX_SHARE(N, T, I)                                                                                         \
+    static void max_share##N(__global float *dx, __global const float *g, __global const float *x, const window v, \
+                             const shape s, int first, int last, int c)                                            \
+    {                                                                                                              \
+        T best = -INFINITY;                                                                                        \
+        I found = 0;                                                                                               \
+        for (int i = v.top; i < v.bottom; i++)                                                                     \
+            for (int j = v.left; j < v.right; j++) {                                                               \
+                const T a = LOAD##N(x + (i * s.w + j) * s.c + c);                                                  \
+                const I better = (a > best) | (a != a);                                                            \
+                best = select(best, a, better);                                                                    \
+                found = select(found, (I)((i - v.top) * s.kw + j - v.left), better);                               \
+            }                                                                                                      \
+        const T given = LOAD##N(g + c);                                                                            \
+        for (int i = max(v.top, first); i < min(v.bottom, last); i++)                                              \
+            for (int j = v.left; j < v.right; j++) {                                                               \
+                __global float *to = dx + (i * s.w + j) * s.c + c;                                                 \
+                const T sum = LOAD##N(to) + select((T)0.0f, given, found == (I)((i - v.top) * s.kw + j - v.left)); \
+                STORE##N(sum, to);                                                                                 \
+            }                                                                                                      \
+    }
+
+/* ... or the same to each. */
+#define MEAN_SHARE(N, T)                                                                                              \
+    static void mean_share##N(__global float *dx, __global const float *g, float part, const window v, const shape s, \
+                              int first, int last, int c)                                                             \
+    {                                                                                                                 \
+        const T given = LOAD##N(g + c) * part;                                                                        \
+        for (int i = max(v.top, first); i < min(v.bottom, last); i++)                                                 \
+            for (int j = v.left; j < v.right; j++) {                                                                  \
+                __global float *to = dx + (i * s.w + j) * s.c + c;                                                    \
+                STORE##N(LOAD##N(to) + given, to);                                                                    \
+            }                                                                                                         \
+    }
+
+MAX_SHARE(1, float, int)
+MAX_SHARE(16, float16, int16)
+MEAN_SHARE(1, float)
+MEAN_SHARE(16, float16)
+
+static void clear_rows(__global float *dx, int first, int last, int row)
+{
+    for (int k = first * row; k < last * row; k++)
+        dx[k] = 0.0f;
+}
+
+/* `band` rows of dx per work-item, which goes through all windows that reach into them, in their order, and clears
+ * rows as it comes to them. */
+#define BAND_OF_X(BODY)                                                                                         \
+    const int bands = (s.h + band - 1) / band, first = (int)get_global_id(0) % bands * band;                    \
+    const int last = min(first + band, s.h), row = s.w * s.c;                                                   \
+    place p = { .n = (int)get_global_id(0) / bands };                                                           \
+    if (p.n >= s.n)                                                                                             \
+        return;                                                                                                 \
+    dx += p.n * s.h * row;                                                                                      \
+    g += p.n * s.oh * s.ow * s.c;                                                                               \
+    int cleared = first;                                                                                        \
+    for (p.i = first_window(first, s.top, s.kh, s.sh); p.i < last_window(last - 1, s.top, s.sh, s.oh); p.i++) { \
+        p.j = 0;                                                                                                \
+        const int end = min(last, find_window(&p, s).bottom);                                                   \
+        clear_rows(dx, cleared, end, row);                                                                      \
+        cleared = max(cleared, end);                                                                            \
+        for (; p.j < s.ow; p.j++) {                                                                             \
+            const window v = find_window(&p, s);                                                                \
+            __global const float *given = g + (p.i * s.ow + p.j) * s.c;                                         \
+            BODY                                                                                                \
+        }                                                                                                       \
+    }                                                                                                           \
+    clear_rows(dx, cleared, last, row);
+
+__kernel void max_pool2d_bwd_x_rows(__global float *dx, __global const float *g, __global const float *x, const shape s,
+                                    int band)
+{
+    x += (int)get_global_id(0) / ((s.h + band - 1) / band) * s.h * s.w * s.c;
+    BAND_OF_X(ALL(max_share, dx, given, x, v, s, first, last))
+}
+
+__kernel void avg_pool2d_bwd_x_rows(__global float *dx, __global const float *g, const shape s, int band)
+{
+    BAND_OF_X(const float part = share(&v, p.i, p.j, s); ALL(mean_share, dx, given, part, v, s, first, last))
 }

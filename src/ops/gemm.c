@@ -4,6 +4,7 @@
  */
 #include "ops/gemm.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -324,6 +325,42 @@ int la__gemm_check_method(const la_call *c, int parameter)
     return 0;
 }
 
+/* In blocks of as many rows as there are blocks, so that the sums are short; a block of rows per work-item, then 16
+ * columns. */
+static int column_sum_cpu(la_tensor *out, const la_tensor *x, int64_t rows, int64_t n)
+{
+    int err = 0;
+    la_tensor *part = NULL;
+    la_device *dev = x->storage->dev;
+    const la_tensor *from = x;
+
+    if (rows > 512) {
+        const int64_t step = (int64_t)ceil(sqrt((double)rows)), blocks = CEIL(rows, step);
+        LA_TRY(la_tensor_new(&part, dev, LA_F32, LA_DIMS(blocks, n)));
+        LA_TRY(la__launch(dev,
+                          &(la_launch){ .program = "matmul",
+                                        .entry = "matmul_column_sum_rows",
+                                        .global = { (size_t)blocks },
+                                        .local = { 1, 1, 1 },
+                                        .flops = (double)(rows * n),
+                                        .bytes = 4.0 * (double)(rows * n) },
+                          (la_karg[]){ LA_T(part), LA_T(x), LA_INT(rows), LA_INT(n), LA_INT(step) }, 5));
+        from = part;
+        rows = blocks;
+    }
+    LA_TRY(la__launch(dev,
+                      &(la_launch){ .program = "matmul",
+                                    .entry = "matmul_column_sum_few",
+                                    .global = { (size_t)CEIL(n, 16) },
+                                    .local = { 1, 1, 1 },
+                                    .flops = (double)(rows * n),
+                                    .bytes = 4.0 * (double)(rows * n) },
+                      (la_karg[]){ LA_T(out), LA_T(from), LA_INT(rows), LA_INT(n) }, 4));
+done:
+    la_tensor_release(&part);
+    return err;
+}
+
 int la__column_sum(la_tensor *out, const la_tensor *x, int64_t rows, int64_t n)
 {
     int err = 0;
@@ -334,6 +371,8 @@ int la__column_sum(la_tensor *out, const la_tensor *x, int64_t rows, int64_t n)
 
     if (blocks == 0)
         return la__fill(out, 0.0);
+    if (la__method(dev, LA_AUTO) == LA_CPU)
+        return column_sum_cpu(out, x, rows, n);
     if (blocks > 1) {
         LA_TRY(la_tensor_new(&part, dev, LA_F32, LA_DIMS(blocks, n)));
         LA_TRY(la__launch(dev,

@@ -2,7 +2,7 @@
  *
  * pool2d.c -- largest and mean value of windows of an image.
  */
-#include "ops/op.h"
+#include "ops/variant.h"
 
 /* Mirrors `shape` in cl/pool2d.cl. */
 typedef struct pool_shape {
@@ -105,19 +105,40 @@ static double bytes(const pool_shape *s)
     return 4.0 * s->n * s->c * ((double)s->h * s->w + (double)s->oh * s->ow);
 }
 
-static int forward(la_call *c, const char *entry)
+/* Whether work-items own whole rows. */
+static bool by_rows(const la_call *c)
+{
+    return la__method(c->dev, LA_AUTO) == LA_CPU;
+}
+
+/* Rows of x of a work-item: few windows belong to two. */
+static int32_t band_of(const pool_shape *s)
+{
+    return s->kh > 4 ? 4 * s->kh : 16;
+}
+
+static size_t bands(const pool_shape *s)
+{
+    return (size_t)s->n * (size_t)((s->h + band_of(s) - 1) / band_of(s));
+}
+
+static int forward(la_call *c, const char *entry, const char *entry_rows)
 {
     int err = 0;
     pool_shape s;
+    const bool rows = by_rows(c);
     la_tensor *x = NULL;
 
     LA_TRY(read_shape(&s, c));
     LA_TRY(la__dense(&x, c->in[0]));
     LA_TRY(la__out(c, 0, LA_F32, LA_DIMS(s.n, s.oh, s.ow, s.c)));
-    LA_TRY(la__launch(
-        c->dev,
-        &(la_launch){ .program = "pool2d", .entry = entry, .global = { items(&s, s.oh, s.ow) }, .bytes = bytes(&s) },
-        (la_karg[]){ LA_T(c->out[0]), LA_T(x), LA_STRUCT(s) }, 3));
+    LA_TRY(la__launch(c->dev,
+                      &(la_launch){ .program = "pool2d",
+                                    .entry = rows ? entry_rows : entry,
+                                    .global = { rows ? (size_t)s.n * (size_t)s.oh : items(&s, s.oh, s.ow) },
+                                    .local = { rows ? 1 : 0 },
+                                    .bytes = bytes(&s) },
+                      (la_karg[]){ LA_T(c->out[0]), LA_T(x), LA_STRUCT(s) }, 3));
 done:
     la_tensor_release(&x);
     return err;
@@ -125,7 +146,7 @@ done:
 
 static int max_forward(la_call *c)
 {
-    return forward(c, "max_pool2d_fwd");
+    return forward(c, "max_pool2d_fwd", "max_pool2d_fwd_rows");
 }
 
 /* Where each window's largest is is found again here: the forward pass, which often has no backward, keeps nothing. */
@@ -138,6 +159,16 @@ static int max_backward(la_call *c, la_tensor *const *g)
     LA_TRY(read_shape(&s, c));
     LA_TRY(la__dense(&x, c->in[0]));
     LA_TRY(la__like(&c->grad[0], x));
+    if (by_rows(c)) {
+        LA_TRY(la__launch(c->dev,
+                          &(la_launch){ .program = "pool2d",
+                                        .entry = "max_pool2d_bwd_x_rows",
+                                        .global = { bands(&s) },
+                                        .local = { 1 },
+                                        .bytes = 2 * bytes(&s) },
+                          (la_karg[]){ LA_T(c->grad[0]), LA_T(g[0]), LA_T(x), LA_STRUCT(s), LA_INT(band_of(&s)) }, 5));
+        goto done;
+    }
     LA_TRY(la_tensor_new(&where, c->dev, LA_I32, LA_DIMS(s.n, s.oh, s.ow, s.c)));
     LA_TRY(la__launch(
         c->dev,
@@ -158,7 +189,7 @@ done:
 
 static int avg_forward(la_call *c)
 {
-    return forward(c, "avg_pool2d_fwd");
+    return forward(c, "avg_pool2d_fwd", "avg_pool2d_fwd_rows");
 }
 
 static int avg_backward(la_call *c, la_tensor *const *g)
@@ -168,6 +199,16 @@ static int avg_backward(la_call *c, la_tensor *const *g)
 
     LA_TRY(read_shape(&s, c));
     LA_TRY(la_tensor_new(&c->grad[0], c->dev, LA_F32, LA_DIMS(s.n, s.h, s.w, s.c)));
+    if (by_rows(c)) {
+        LA_TRY(la__launch(c->dev,
+                          &(la_launch){ .program = "pool2d",
+                                        .entry = "avg_pool2d_bwd_x_rows",
+                                        .global = { bands(&s) },
+                                        .local = { 1 },
+                                        .bytes = bytes(&s) },
+                          (la_karg[]){ LA_T(c->grad[0]), LA_T(g[0]), LA_STRUCT(s), LA_INT(band_of(&s)) }, 4));
+        goto done;
+    }
     LA_TRY(la__launch(
         c->dev,
         &(la_launch){

@@ -41,6 +41,7 @@ for _, method in ipairs { "auto", "plain", "cpu", "gpu" } do
       { method .. ": three leading dimensions", case({ 2, 3, 2, 9 }, { 7, 9 }, opts) },
       { method .. ": no rows", case({ 0, 9 }, { 7, 9 }, opts) },
       { method .. ": many rows", case({ 301, 3 }, { 5, 3 }, opts) },
+      { method .. ": more rows", case({ 701, 2 }, { 19, 2 }, opts) },
       { method .. ": wide", case({ 19, 65 }, { 71, 65 }, opts) },
     },
   })

@@ -77,6 +77,8 @@ local function sizes(make)
     case("ceil, padded", { 2, 7, 6, 8 }, { kernel = 3, stride = 3, padding = 1, ceil = true }),
     case("ceil, a last window that would lie in the padding", { 1, 3, 5, 2 }, { kernel = 2, padding = 1, ceil = true }),
     case("ceil, a window larger than the image", { 1, 2, 3, 1 }, { kernel = 4, ceil = true }),
+    case("bands of rows that share windows", { 2, 37, 6, 19 }, { kernel = 3, stride = 2, padding = 1 }),
+    case("large windows", { 1, 45, 23, 18 }, { kernel = 7, stride = { 3, 5 }, padding = { 3, 2 } }),
     case("the whole image", { 2, 5, 3, 17 }, { kernel = { 5, 3 } }),
     case("one element", { 1, 1, 1, 1 }, { kernel = 1 }),
     case("no images", { 0, 4, 4, 3 }, { kernel = 2 }),
@@ -118,7 +120,7 @@ optest("avg_pool2d", {
     { "padding not counted, ceil", function(rng)
       return rng.randn(1, 6, 5, 8), { kernel = 3, stride = 2, padding = 1, ceil = true, count_include_pad = false }
     end },
-  }, 1, 2, 14, sizes(function(rng, shape) return rng.randn(table.unpack(shape)) end)),
+  }, 1, 2, 16, sizes(function(rng, shape) return rng.randn(table.unpack(shape)) end)),
   rejects = rejects,
 })
 
