@@ -4,8 +4,8 @@
  */
 #include <math.h>
 
-#include "ops/conv2d.h"
 #include "ops/variant.h"
+#include "ops/winograd.h"
 #include "unit.h"
 #include "util/util.h"
 
@@ -126,24 +126,9 @@ static void no_variant_falls_back(void **state)
           .dw = 1,
           .groups = 48 },
     };
-    const la_conv first = { .n = 1,
-                            .h = 9,
-                            .w = 9,
-                            .c = 3,
-                            .o = 8,
-                            .kh = 7,
-                            .kw = 7,
-                            .oh = 2,
-                            .ow = 2,
-                            .sh = 2,
-                            .sw = 2,
-                            .dh = 1,
-                            .dw = 1,
-                            .groups = 1 };
     if (strstr(la_device_get_info(dev)->platform, "Portable") == NULL &&
         strstr(la_device_get_info(dev)->platform, "Intel") == NULL)
         skip();
-    assert_true(la__conv_plan_sweep(dev, &first, LA_CPU, LA_DEFAULT, true).narrow);
     for (int i = 0; i < LA_COUNT(layers); i++)
         for (la_method wish = LA_CPU; wish <= LA_GPU64X64; wish++) {
             const la_method family = la__method(dev, wish);
@@ -169,6 +154,63 @@ static void the_depth_is_dealt_out(void **state)
     assert_int_equal(la__gpu_share(1, 64, 0, 4096), 4096);
 }
 
+static la_conv layer(int32_t n, int32_t size, int32_t c, int32_t o)
+{
+    return (la_conv){ .n = n,
+                      .h = size,
+                      .w = size,
+                      .c = c,
+                      .o = o,
+                      .kh = 3,
+                      .kw = 3,
+                      .oh = size,
+                      .ow = size,
+                      .sh = 1,
+                      .sw = 1,
+                      .top = 1,
+                      .left = 1,
+                      .dh = 1,
+                      .dw = 1,
+                      .groups = 1 };
+}
+
+/* On CPUs where it pays and is exact enough; where it is asked for; never where it does not fit. */
+static void winograd_where_it_pays(void **state)
+{
+    (void)state;
+    const la_conv good = layer(2, 15, 64, 64), few = layer(2, 15, 8, 64), tiny = layer(1, 7, 64, 64);
+    la_conv strided = good;
+    strided.sh = 2;
+    unsetenv("LUALIGN_METHOD");
+    assert_int_equal(la__winograd_pays(&good, LA_DEFAULT), LA_WINOGRAD4);
+    assert_int_equal(la__winograd_pays(&good, LA_STRICT), LA_WINOGRAD2);
+    assert_int_equal(la__winograd_pays(&good, LA_BFLOAT16), LA_AUTO);
+    assert_int_equal(la__winograd_pays(&few, LA_DEFAULT), LA_AUTO);
+    assert_int_equal(la__winograd_pays(&tiny, LA_DEFAULT), LA_WINOGRAD2);
+    la_conv_plan p = la__conv_plan_sweep(dev, &good, LA_AUTO, LA_DEFAULT, false);
+    assert_int_equal(p.method == LA_WINOGRAD4, la__device_is_cpu(dev));
+    for (int wish = LA_PLAIN; wish <= LA_GPU; wish++)
+        assert_true(la__conv_plan_sweep(dev, &good, (la_method)wish, LA_DEFAULT, true).method <= LA_GPU);
+    p = la__conv_plan_sweep(dev, &few, LA_WINOGRAD2, LA_DEFAULT, true);
+    assert_int_equal(p.method, LA_WINOGRAD2);
+    assert_true(la__conv_plan_sweep(dev, &strided, LA_WINOGRAD4, LA_DEFAULT, false).method <= LA_GPU);
+}
+
+/* The kernels for GPUs and for CPUs on whatever device this is. */
+static void winograd_is_right_in_both_forms(void **state)
+{
+    (void)state;
+    static const la_method methods[] = { LA_WINOGRAD2, LA_WINOGRAD4 }, families[] = { LA_CPU, LA_GPU };
+    for (int m = 0; m < LA_COUNT(methods); m++)
+        for (int f = 0; f < LA_COUNT(families); f++) {
+            bool right = false;
+            const la_conv_plan p = la__winograd_plan(dev, methods[m], families[f]);
+            assert_int_equal(p.tile != NULL, families[f] == LA_CPU);
+            assert_int_equal(la__conv_trial_sweep(&right, dev, &p), 0);
+            assert_true(right);
+        }
+}
+
 static int open_device(void **state)
 {
     (void)state;
@@ -191,6 +233,8 @@ int main(void)
         cmocka_unit_test(tiles_waste_little),
         cmocka_unit_test(no_variant_falls_back),
         cmocka_unit_test(the_depth_is_dealt_out),
+        cmocka_unit_test(winograd_where_it_pays),
+        cmocka_unit_test(winograd_is_right_in_both_forms),
     };
     return cmocka_run_group_tests_name("variant", tests, open_device, close_device);
 }

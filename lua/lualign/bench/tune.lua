@@ -37,8 +37,8 @@ local function methods_of(extra)
   if extra == "gemm" and not is_cpu then -- on a CPU it takes seconds to build, and ten times as long as ours
     list[#list + 1] = "clblast"
   end
-  if extra == "winograd" then
-    table.move({ "winograd4", "winograd2" }, 1, 2, #list + 1, list)
+  if type(extra) == "table" then
+    table.move(extra, 1, #extra, #list + 1, list)
   end
   return list
 end
@@ -81,6 +81,18 @@ local function gradient_of(call, leaf, seed)
   return result
 end
 
+-- Winograd's methods, where the layer and the precision allow them.
+local function winograd_of(layer, kind, precision)
+  local o <const>, ones = layer.options, layer.options.groups == 1
+  for d = 1, 2 do
+    ones = ones and layer.weight[d + 1] == 3 and o.stride[d] == 1 and o.dilation[d] == 1
+  end
+  if not ones or kind == "weight" or precision == "bfloat16" then
+    return nil
+  end
+  return precision == "strict" and { "winograd2" } or { "winograd4", "winograd2" }
+end
+
 local function conv_problem(choice, kind, precision)
   local layer <const> = convolution_of(choice.shape)
   if not layer or precision and not la.conv2d_fused then
@@ -100,7 +112,7 @@ local function conv_problem(choice, kind, precision)
   local leaf <const> = kind == "data" and x or kind == "weight" and weight or nil
   return {
     pass = choice.pass, shape = choice.shape, flops = layer.flops,
-    methods = methods_of(kind ~= "weight" and layer.weight[2] == 3 and layer.weight[3] == 3 and "winograd" or nil),
+    methods = methods_of(winograd_of(layer, kind, precision)),
     tolerance = precision == "bfloat16" and ROUNDED or TOLERANCE,
     result = function(method) return leaf and gradient_of(call(method), leaf, seed) or call(method)() end,
     contender = function(method)
