@@ -190,7 +190,7 @@ describe("train.run", function()
     assert.truthy(rows[7]:find "^12\t3\t")
     for _, what in ipairs {
       "lualign " .. la.version, "seed 5", "batch = 4", "clip_norm = 1", "Adam(", "65 parameters", "22 items",
-      "12 steps", "results in " .. dir, "step 12/12", "items/s",
+      "12 steps", "results in " .. dir, "step 12/12", "items/s  peak ",
     } do
       assert.truthy(text:find(what, 1, true), what .. " is not in " .. text)
     end

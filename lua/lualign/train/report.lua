@@ -97,7 +97,7 @@ function Report:say(text)
   self.drawn = false
 end
 
---- The mean loss since the last line, for the terminal and the log.
+--- The mean loss since the last line, and the most memory that tensors took, for the terminal and the log.
 function Report:line(step, epoch)
   self:fetch()
   if self.count == 0 then
@@ -110,9 +110,10 @@ function Report:line(step, epoch)
   local lr <const> = o.optimizer.groups[1].lr
   self.log:write(string.format("%d\t%d\t%.9g\t%.6g\t%.2f\t\n", step, epoch, loss, lr, spent))
   self.log:flush()
-  local text <const> = string.format("step %d/%d  loss %.5f (%.5f)  lr %.2e  %.1f items/s  %.0f MiB  %s left", step,
-    o.steps, loss, self.smooth, lr, o.batch / math.max(per_step, 1e-9), la.device.memory().used / 2 ^ 20,
+  local text <const> = string.format("step %d/%d  loss %.5f (%.5f)  lr %.2e  %.1f items/s  peak %.0f MiB  %s left",
+    step, o.steps, loss, self.smooth, lr, o.batch / math.max(per_step, 1e-9), la.device.memory().peak / 2 ^ 20,
     clock_text(per_step * (o.steps - step)))
+  la.device.reset_peak()
   if self.terminal then
     io.stderr:write("\r", text, "\27[K")
     self.drawn = true
