@@ -76,6 +76,11 @@ static void gather_panel(float16 *b, __global const float *from, int step, int c
     }
 }
 
+// vstore16 becomes four stores on some compilers.
+typedef struct __attribute__((packed)) {
+    float16 v;
+} unaligned;
+
 // The rows' part of `count` positions, `step` apart: `pieces` runs of `piece` floats, `gap` apart.
 static void gather_rows(float *a, __global const float *from, int step, int count, int pieces, int piece, int gap)
 {
@@ -83,11 +88,14 @@ static void gather_rows(float *a, __global const float *from, int step, int coun
         for (int k = 0; k < pieces; k++) {
             float *to = a + k * piece;
             __global const float *at = from + k * gap;
-            int i = 0;
-            for (; i + 16 <= piece; i += 16)
-                vstore16(vload16(0, at + i), 0, to + i);
-            for (; i < piece; i++)
-                to[i] = at[i];
+            if (piece >= 16) { // the last vector ends with the last float
+                for (int i = 0; i + 16 < piece; i += 16)
+                    ((unaligned *)(to + i))->v = vload16(0, at + i);
+                ((unaligned *)(to + piece - 16))->v = vload16(0, at + piece - 16);
+            } else {
+                for (int i = 0; i < piece; i++)
+                    to[i] = at[i];
+            }
         }
 }
 

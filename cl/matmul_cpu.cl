@@ -226,39 +226,44 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_fwd_cpu(
     } while (p0 < s.k);
 }
 
-#define BLOCK 16 // rows of a panel that one work-item packs
-
-// b[z, p, j] at z bz + p bp + j bj into panels; behind them the bias. scaled: 0 not, 1 columns, 2 rows.
+// b[z, p, j] at z bz + p bp + j bj into panels; behind them the bias. scaled: 0 not, 1 columns, 2 rows. A work-item
+// packs `width` columns (a divisor of NR) and `depth` rows: wide pieces of rows as they lie, long ones of columns.
 __kernel void matmul_pack_cpu(__global float *packed, __global const float *b, __global const float *bias,
-                              __global const float *scale, int n, int k, int bz, int bp, int bj, int biased, int scaled)
+                              __global const float *scale, int n, int k, int bz, int bp, int bj, int biased, int scaled,
+                              int width, int depth)
 {
-    const int p0 = (int)get_global_id(0) * BLOCK, panel = (int)get_global_id(1), z = (int)get_global_id(2);
-    const int matrices = (int)get_global_size(2), padded = (n + 15) / 16 * 16;
-    const int rows = min(BLOCK, k - p0), columns = min(NR, n - panel * NR), pitch = (columns + 15) / 16 * 16;
-    if (p0 > k)
+    const int j0 = (int)get_global_id(0) * width, z = (int)get_global_id(2), matrices = (int)get_global_size(2);
+    if (j0 >= n)
         return;
-    __global float *to = packed + (size_t)z * k * padded + (size_t)panel * k * NR + p0 * pitch;
-    b += z * bz + p0 * bp + panel * NR * bj;
-    for (int v = 0; v < pitch; v += 16) {
-        const int count = min(16, columns - v);
-        if (bj == 1) {
-            for (int p = 0; p < rows; p++)
-                vstore16(count == 16 ? vload16(0, b + p * bp + v) : load_part(b + p * bp + v, count), 0,
-                         to + p * pitch + v);
-        } else {
-            if (count < 16)
+    const int panel = j0 / NR, columns = min(width, n - j0), padded = (n + 15) / 16 * 16;
+    const int pitch = min(NR, padded - panel * NR), last = min(k, ((int)get_global_id(1) + 1) * depth);
+    __global float *out = packed + (size_t)z * k * padded + (size_t)panel * k * NR + (j0 - panel * NR);
+    b += z * bz + j0 * bj;
+    for (int p0 = (int)get_global_id(1) * depth; p0 < last; p0 += 16) {
+        const int rows = min(16, last - p0);
+        for (int v = 0; v < columns; v += 16) {
+            const int count = min(16, columns - v);
+            __global float *to = out + p0 * pitch + v;
+            __global const float *from = b + p0 * bp + v * bj;
+            if (bj == 1) {
                 for (int p = 0; p < rows; p++)
-                    vstore16((float16)0.0f, 0, to + p * pitch + v);
-            transpose_block(to + v, pitch, b + v * bj, bj, rows, count);
+                    vstore16(count == 16 ? vload16(0, from + p * bp) : load_part(from + p * bp, count), 0,
+                             to + p * pitch);
+            } else {
+                if (count < 16)
+                    for (int p = 0; p < rows; p++)
+                        vstore16((float16)0.0f, 0, to + p * pitch);
+                transpose_block(to, pitch, from, bj, rows, count);
+            }
+            if (scaled)
+                for (int p = 0; p < rows; p++)
+                    for (int j = 0; j < count; j++)
+                        to[p * pitch + j] *= scale[scaled == 1 ? j0 + v + j : p0 + p];
         }
-        if (scaled)
-            for (int p = 0; p < rows; p++)
-                for (int j = 0; j < count; j++)
-                    to[p * pitch + v + j] *= scale[scaled == 1 ? panel * NR + v + j : p0 + p];
     }
-    if (p0 + BLOCK > k && z == 0) {
-        to = packed + (size_t)matrices * k * padded + panel * NR;
-        for (int j = 0; j < pitch; j++)
-            to[j] = biased && j < columns ? bias[panel * NR + j] : 0.0f;
+    if (get_global_id(1) == 0 && z == 0) {
+        __global float *to = packed + (size_t)matrices * k * padded + j0;
+        for (int j = 0; j < min(width, padded - j0); j++)
+            to[j] = biased && j < columns ? bias[j0 + j] : 0.0f;
     }
 }

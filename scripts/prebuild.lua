@@ -42,13 +42,20 @@ local function noise(n, size)
   return (la.rand(n, size, size, 3) * 255):astype("uint8")
 end
 
---- A pair aligned by the model and refined, and the pictures that `align` writes.
-function WORK.align(model)
-  local size <const> = model.config.size
-  local t <const> = la.align(noise(1, size):squeeze(1), noise(1, size):squeeze(1), { model = model, refine = 1 })
+-- What a person would look at.
+local function pictures(t)
+  local size <const> = t.target:size(1)
   t:warped(size + 1, size + 2)
   t:overlay()
   t:matches()
+end
+
+--- A pair aligned by the model, fused as `align` does it, and refined; and one by the shipped features alone.
+function WORK.align(model)
+  local size <const> = model.config.size
+  local a <const>, b <const> = noise(1, size):squeeze(1), noise(1, size):squeeze(1)
+  pictures(la.align(a, b, { model = model:fuse(), refine = 1 }))
+  pictures(la.align(a, b, { refine = 1 }))
 end
 
 --- One step of training from pairs alone, all layers trained, and one of training from known transformations.
@@ -61,7 +68,7 @@ function WORK.train(model)
   la.scope(function()
     local t <const> = model(source, target)
     local counted <const> = la.correlation(t.source_features, t.target_features, { normalize = false })
-    la.losses.weak(counted, t, { offset = model.config.offset }):backward()
+    la.losses.weak(counted, t:compose(), { offset = model.config.offset }):backward()
     optimizer:step()
   end)
 end
@@ -96,8 +103,8 @@ end
 
 local failed = 0
 for _, name in ipairs(args.all and BACKBONES or { args.model }) do
-  local model <const> = model_of(name)
   for _, work in ipairs(args.work == "both" and { "align", "train" } or { args.work }) do
+    local model <const> = model_of(name) -- aligning leaves it fused
     failed = failed + build(name .. ", " .. work, work, model)
     if args.record then
       kernels.record(args.record, kernels.trunk_of(model) .. "-" .. work)

@@ -15,8 +15,12 @@ local BUILDS <const> = {
   conv2d_weight = { "", "-DV=4" },
   matmul_cpu = false,
   matmul_gpu = TILES,
+  matmul_mma = { "-DTF32", "-DBF16" },
   probe = { "-DACC=2" },
 }
+
+-- Programs that are for NVIDIA's cards from some on only.
+local TENSOR_CORES <const> = { matmul_mma = true }
 
 local NVIDIA <const> = { "sm_75", "sm_80", "sm_90" }
 local AMD <const> = { "gfx900", "gfx1030", "gfx90a" }
@@ -76,6 +80,8 @@ local function clang_line(clang, target, source, out, options)
 end
 
 local PTX <const> = { triple = "nvptx64--nvidiacl", cpu = "-march=sm_75", bitcode = "nvptx64--nvidiacl.bc" }
+local PTX_80 <const> = { triple = PTX.triple, bitcode = PTX.bitcode,
+                         cpu = "-march=sm_80 -Xclang -target-feature -Xclang +ptx71" }
 
 local function amd_target(name)
   return { triple = "amdgcn--amdhsa", cpu = "-mcpu=" .. name, bitcode = "amdgcn--amdhsa.bc" }
@@ -176,44 +182,56 @@ end
 
 local function add(program, options, card, found, sizes)
   for name, use in pairs(found) do
+    if name:find "_cpu$" then -- never runs there
+      goto continue
+    end
     rows[#rows + 1] = { program = program, options = options, card = card, name = name, use = use,
                         groups = sizes and occupancy(card, use, sizes[name]) }
     if use.spill > 0 and STRICT[card] then
       fail("%s of %s %s spills %d bytes on %s", name, program, options, use.spill, card)
     end
+    ::continue::
   end
 end
 
 local function compile(tools, root, program, options)
   local source <const> = ("%s/cl/%s.cl"):format(root, program)
   local ptx <const>, out <const> = stem .. ".ptx", stem .. ".out"
+  local new <const> = TENSOR_CORES[program]
   local good, text
-  local sizes
-  for _, card in ipairs(AMD) do
+  local sizes = {}
+  for _, card in ipairs(new and {} or AMD) do
     good, text = run(clang_line(tools.clang, amd_target(card), source, out, options))
     if not good then
       return fail("%s %s does not compile for %s: %s", program, options, card, first_lines(text))
     end
-    sizes = sizes or group_sizes(read(out))
+    sizes = group_sizes(read(out))
     add(program, options, card, parse_amd(read(out)))
   end
-  good, text = run(clang_line(tools.clang, PTX, source, ptx, options))
+  good, text = run(clang_line(tools.clang, new and PTX_80 or PTX, source, ptx, options))
   if not good then
     return fail("%s %s does not become PTX: %s", program, options, first_lines(text))
   end
+  if new then
+    sizes.matmul_fwd_mma = { 16, 16, 1 }
+  end
   write_file(ptx, with_sizes(read(ptx), sizes))
   for _, card in ipairs(tools.ptxas and NVIDIA or {}) do
+    if new and not STRICT[card] then
+      goto continue
+    end
     good, text = run(("%s -v -arch=%s -o %s %s"):format(tools.ptxas, card, quote(out), quote(ptx)))
     if good then
       add(program, options, card, parse_ptxas(text), sizes)
     else
       fail("%s %s: ptxas for %s: %s", program, options, card, first_lines(text))
     end
+    ::continue::
   end
 end
 
 -- One line per kernel and build; per card "registers", with what is unusual behind: spills, private memory.
-local function table_lines(tools)
+local function table_lines()
   local lines <const>, cards <const> = {}, {}
   table.move(NVIDIA, 1, #NVIDIA, 1, cards)
   table.move(AMD, 1, #AMD, #cards + 1, cards)
@@ -236,7 +254,7 @@ local function table_lines(tools)
     local k <const> = kernels[key]
     local cells <const> = {}
     for i, card in ipairs(cards) do
-      cells[i] = k[card] or (tools.ptxas and "?" or "-")
+      cells[i] = k[card] or "-"
     end
     lines[#lines + 1] = ("| %s | %s | %d | %s |"):format(k.row.name,
       k.row.options == "" and "" or "`" .. k.row.options .. "`", k.row.use.shared, table.concat(cells, " | "))
@@ -281,7 +299,7 @@ local function main(root, ...)
       compile(tools, root, program, options)
     end
   end
-  local lines <const> = table_lines(tools)
+  local lines <const> = table_lines()
   print(table.concat(lines, "\n"))
   if write then
     local _, version <const> = run(tools.clang .. " --version")

@@ -59,8 +59,22 @@ void la__pool_trim(la_device *dev, size_t room)
         }
 }
 
+/* Fresh pages now for what lies beyond the bytes that were asked for: they would otherwise come in the middle of some
+ * later step, with the first tenant of the block that needs them. Those before come with the first use, to all cores
+ * at once. */
+static void populate_tail(const la_buffer *b, size_t asked)
+{
+#ifdef MADV_POPULATE_WRITE
+    const uintptr_t from = ((uintptr_t)b->host + asked + PAGE - 1) / PAGE * PAGE, to = (uintptr_t)b->host + b->bytes;
+    if (from < to)
+        madvise((void *)from, to - from, MADV_POPULATE_WRITE);
+#else
+    (void)b, (void)asked;
+#endif
+}
+
 /* A CPU device works in place on memory that we lay out ourselves: aligned, with huge pages for large blocks. */
-static cl_int create(la_buffer *b)
+static cl_int create(la_buffer *b, size_t asked)
 {
     cl_int code;
     if (b->dev->is_cpu) {
@@ -73,6 +87,7 @@ static cl_int create(la_buffer *b)
         if (align == HUGE_PAGE)
             madvise(b->host, bytes, MADV_HUGEPAGE);
 #endif
+        populate_tail(b, asked);
         b->mem = clCreateBuffer(b->dev->context, CL_MEM_READ_WRITE | CL_MEM_USE_HOST_PTR, b->bytes, b->host, &code);
     } else {
         b->mem = clCreateBuffer(b->dev->context, CL_MEM_READ_WRITE, b->bytes, NULL, &code);
@@ -117,7 +132,7 @@ static int no_memory(la_device *dev, size_t bytes, const char *why)
 }
 
 /* Fresh memory, after making room for it if the budget or the driver says no. */
-static int fresh(la_buffer **out, la_device *dev, size_t bytes, int size_class)
+static int fresh(la_buffer **out, la_device *dev, size_t asked, size_t bytes, int size_class)
 {
     press(dev, bytes, false);
     if ((*out = reuse(dev, size_class)) != NULL) /* the caller let go of one that fits */
@@ -131,7 +146,7 @@ static int fresh(la_buffer **out, la_device *dev, size_t bytes, int size_class)
             if (!b)
                 return LA_ENOMEM;
             *b = (la_buffer){ .dev = dev, .bytes = bytes, .size_class = size_class };
-            code = create(b);
+            code = create(b, asked);
             if (code == CL_SUCCESS) {
                 dev->memory.allocations++;
                 *out = b;
@@ -163,7 +178,7 @@ int la__buffer_take(la_buffer **out, la_device *dev, size_t bytes)
     }
     la_buffer *b = reuse(dev, size_class);
     if (!b)
-        LA_TRY(fresh(&b, dev, rounded, size_class));
+        LA_TRY(fresh(&b, dev, bytes, rounded, size_class));
     b->next = NULL;
     dev->memory.used += b->bytes;
     if (dev->memory.used > dev->memory.peak)

@@ -83,13 +83,23 @@ static void keep_values(lua_State *L, int first, scope_chain *outer, int depth)
     }
 }
 
+/* Raises an error unless the first argument can be called. */
+static void check_callable(lua_State *L)
+{
+    if (lua_isfunction(L, 1))
+        return;
+    if (luaL_getmetafield(L, 1, "__call") == LUA_TNIL)
+        luaL_typeerror(L, 1, "function");
+    lua_pop(L, 1);
+}
+
 /* scope(fn, ...) -> the results of fn(...). Every tensor made inside is released when fn ends, by return or by error,
  * except those among its results (tables are searched four deep) and those given to keep. */
 static int scope(lua_State *L)
 {
     scope_chain **current = innermost(L);
     scope_chain s = { .outer = *current };
-    luaL_checktype(L, 1, LUA_TFUNCTION);
+    check_callable(L);
     s.head.next = s.head.previous = &s.head;
     *current = &s;
     const int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
@@ -120,7 +130,7 @@ static int keep(lua_State *L)
 /* Calls the function at index 1 with recording on or off, and puts back what was, also after an error. */
 static int call_recording(lua_State *L, bool on)
 {
-    luaL_checktype(L, 1, LUA_TFUNCTION);
+    check_callable(L);
     const bool was = la_grad_enable(on);
     const int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
     la_grad_enable(was);

@@ -221,14 +221,32 @@ static int refuse(const la_call *c, la_method method)
     return la_fail(LA_EARG, "%s: method %s cannot do this convolution", c->op->name, name[method]);
 }
 
+static int as_bfloat16(const la_call *c, const la_conv *s, la_method method, la_tensor *y, const la_tensor *x,
+                       const la_filter *f, const la_epilogue *e)
+{
+    int err = 0;
+    bool works = false;
+    if (method == LA_AUTO || method == LA_CPU)
+        LA_TRY(la__conv_bf16_works(&works, c->dev));
+    if (!works)
+        return la_fail(LA_EARG,
+                       "%s: precision must be default or strict here: bfloat16 needs a processor that multiplies it "
+                       "(AVX512-BF16) and method auto or cpu",
+                       c->op->name);
+    LA_TRY(la__conv_bf16_forward(c->dev, s, y, x, f, e));
+done:
+    return err;
+}
+
 int la__conv_apply(const la_call *c, const la_conv *s, int precision, la_tensor *y, const la_tensor *x,
                    const la_filter *f, const la_epilogue *e)
 {
     const la_precision p = (la_precision)c->arg[precision].ints[0];
     const la_method method = (la_method)c->arg[precision + 1].ints[0];
     const bool winograd = method == LA_WINOGRAD4 || method == LA_WINOGRAD2;
-    if (p == LA_BFLOAT16)
-        return la_fail(LA_EARG, "%s: precision bfloat16 needs a processor that multiplies it", c->op->name);
+    const bool depthwise = s->groups == s->c && s->o == s->c;
+    if (p == LA_BFLOAT16 && !depthwise)
+        return as_bfloat16(c, s, method, y, x, f, e);
     if (la__conv_is_product(s) && !winograd)
         return as_product(c->dev, s, method, y, x, f, e, false);
     const la_conv_plan plan = la__conv_plan_sweep(c->dev, s, method, p, false);

@@ -102,9 +102,11 @@ typedef struct la_conv_plan {
     la_method method;
     bool depthwise;      /* with method LA_CPU or LA_GPU: the kernels for one channel per group */
     bool turned;         /* weight gradient, with method LA_CPU: rows of tiles are channels of x, columns those of y */
+    bool narrow;         /* data gradient, with method LA_CPU: the kernels for few channels */
     const la_tile *tile; /* with method LA_CPU */
     const la_gpu_tile *gpu; /* with method LA_GPU, unless depthwise */
     const char *options;    /* how the program of the variant is built */
+    bool bf16;              /* the forward pass in bfloat16 */
 } la_conv_plan;
 
 /* What the record of choices has for a pass ("conv2d.weight"). */
@@ -128,6 +130,12 @@ int la__conv_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p,
 int la__conv_backward_weight(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dw,
                              const la_tensor *dy, const la_tensor *x);
 
+/* The data gradient of a convolution from few channels (conv2d_narrow.c). The plan is tried; false where it does not
+ * suit. */
+bool la__conv_plan_narrow(la_conv_plan *p, la_device *dev, const la_conv *s, la_method wish);
+int la__conv_narrow_x(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dx, const la_tensor *dy,
+                      const la_filter *f);
+
 /* The forms for GPUs (conv2d_gpu.c), in local memory: need work-groups of 256. norm holds scale and shift where the
  * job's taps say; norm and residual are any buffers where there is none. */
 const la_gpu_tile *la__conv_gpu_tile(const la_device *dev, const la_conv *s, la_method wish, int64_t rows,
@@ -146,9 +154,21 @@ bool la__conv_merges_rows(const la_conv *s);
  * the convolution of that. */
 int la__conv_pad(la_buffer **out, la_conv *s, la_device *dev, const la_tensor *x);
 
+/* The forward pass as a sweep, and what follows it but for scale and shift. */
+la_sweep_job la__conv_sweep(const la_conv *s);
+la_after la__conv_after(const la_epilogue *e);
+
+/* bfloat16 (conv2d_bf16.c): whether the device can, and the forward pass; not for depthwise convolutions, which wait
+ * for memory and not for multiplications. */
+int la__conv_bf16_works(bool *works, la_device *dev);
+int la__conv_bf16_forward(la_device *dev, const la_conv *s, la_tensor *y, const la_tensor *x, const la_filter *f,
+                          const la_epilogue *e);
+
 /* Trials of a plan's program: la_trial with a la_conv_plan. */
 int la__conv_trial_sweep(bool *good, la_device *dev, const void *plan);
 int la__conv_trial_weight(bool *good, la_device *dev, const void *plan);
+int la__conv_trial_narrow(bool *good, la_device *dev, const void *plan);
+int la__conv_trial_bf16(bool *good, la_device *dev, const void *unused);
 
 double la__conv_flops(const la_conv *s);
 

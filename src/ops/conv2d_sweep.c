@@ -9,7 +9,7 @@
 
 /* ---- from convolutions to sweeps ---- */
 
-static la_sweep_job forward_job(const la_conv *s)
+la_sweep_job la__conv_sweep(const la_conv *s)
 {
     const int32_t cg = s->c / s->groups, og = s->o / s->groups;
     return (la_sweep_job){
@@ -115,9 +115,8 @@ typedef struct sweep_io {
     const la_epilogue *epilogue; /* may be NULL */
 } sweep_io;
 
-static la_after after_of(const sweep_io *io)
+la_after la__conv_after(const la_epilogue *e)
 {
-    const la_epilogue *e = io->epilogue;
     return (la_after){ .scale = -1,
                        .shift = -1,
                        .residual = e && e->residual,
@@ -179,7 +178,7 @@ static int sweep_tiles(const sweep_io *io, la_sweep_job j)
     const int64_t depth = (int64_t)j.sweep.th * j.sweep.tw * j.sweep.run, panels = LA_CEIL(j.sweep.cols, tile->nr);
     const int64_t zeros = LA_CEIL(j.sweep.run, tile->nr), rows = LA_CEIL(j.sweep.rows, tile->mr);
     const int64_t packed_rows = j.groups * panels * (depth + 1) + zeros;
-    const la_after after = after_of(io);
+    const la_after after = la__conv_after(io->epilogue);
 
     /* panels that fit the cache together come first, so that pixels of y are written whole */
     j.sweep.panels_first = panels * depth * tile->nr <= 140000;
@@ -210,7 +209,7 @@ static int sweep_local_tiles(const sweep_io *io, la_sweep_job j)
 {
     int err = 0;
     la_norm norm = { 0 };
-    const la_after after = after_of(io);
+    const la_after after = la__conv_after(io->epilogue);
     const la_buffer *w = io->filter->weight->storage->buffer;
 
     LA_TRY(la__conv_norm(&norm, io->dev, io->filter));
@@ -230,7 +229,7 @@ static int sweep_depthwise(const sweep_io *io, const la_sweep_job *j)
     const bool cpu = io->plan->method == LA_CPU;
     const size_t floats = (size_t)(j->sweep.th * j->sweep.tw + 1) * (size_t)j->sweep.pitch;
     const int32_t lines = j->sweep.pw > 0 ? j->sweep.rows / j->sweep.pw : 0, lanes = io->plan->tile->nr;
-    const la_after after = after_of(io);
+    const la_after after = la__conv_after(io->epilogue);
 
     LA_TRY(take_packed(&packed, io, j, floats));
     LA_TRY(pack(&packed, io, j, (la_launch){ .entry = "conv2d_pack_depthwise", .global = { floats } }));
@@ -287,7 +286,7 @@ static int plain(const sweep_io *io, const la_conv *s, int64_t count, bool data_
 {
     int err = 0;
     la_norm norm = { 0 };
-    la_after after = after_of(io);
+    la_after after = la__conv_after(io->epilogue);
     const la_tensor *w = io->filter->weight;
 
     LA_TRY(la__conv_norm(&norm, io->dev, io->filter));
@@ -330,7 +329,7 @@ int la__conv_forward(la_device *dev, const la_conv *s, const la_conv_plan *p, la
         LA_TRY(la__conv_pad(&padded, &q, dev, x));
         io.x = padded;
     }
-    la_sweep_job j = forward_job(&q);
+    la_sweep_job j = la__conv_sweep(&q);
     if (merge) { /* a row of the kernel is one tap */
         j.sweep.run *= j.sweep.tw;
         j.sweep.tw = 1;
@@ -360,6 +359,8 @@ int la__conv_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p,
     const sweep_io io = { dev, p, dx->storage->buffer, dy->storage->buffer, f, NULL };
     if (p->method == LA_PLAIN)
         return plain(&io, s, la_tensor_numel(dx), true);
+    if (p->narrow)
+        return la__conv_narrow_x(dev, s, p, dx, dy, f);
     if (p->method == LA_WINOGRAD4 || p->method == LA_WINOGRAD2)
         return la__winograd_backward_x(dev, s, p, dx, dy, f);
     /* the tiles can write the zeros between the pixels of the only residue that there is: less memory to go through */
@@ -415,6 +416,8 @@ la_conv_plan la__conv_plan_sweep(la_device *dev, const la_conv *s, la_method wis
     la_conv_plan p;
     wish = la__conv_choose(dev, s, wish, passes[precision][data_gradient]);
     if (la__winograd_choose(&p, dev, s, wish, precision))
+        return p;
+    if (data_gradient && la__conv_plan_narrow(&p, dev, s, wish))
         return p;
     p = la__conv_plan(dev, s, wish, 0, (data_gradient ? s->c : s->o) / s->groups);
     if (p.method != LA_PLAIN && !la__trusted(dev, "conv2d_sweep", p.options, la__conv_trial_sweep, &p))

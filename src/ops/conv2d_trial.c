@@ -33,13 +33,15 @@ static int make(problem *p, la_device *dev, const la_conv *s)
     if (!p->host || !p->want)
         return LA_ENOMEM;
     la__trial_numbers(p->host, all, 7);
+    for (int i = 0; i < all; i++) /* so many bits that bfloat16 holds them, products too */
+        p->host[i] = floorf(p->host[i] * 8.0f) / 8.0f;
     LA_TRY(la_tensor_from(&p->x, dev, LA_F32, LA_DIMS(p->nx), p->host));
     LA_TRY(la_tensor_from(&p->w, dev, LA_F32, LA_DIMS(p->nw), p->host + p->nx));
     LA_TRY(la_tensor_from(&p->y, dev, LA_F32, LA_DIMS(p->ny), p->host + p->nx + p->nw));
     float *norm = p->host + p->nx + p->nw + p->ny;
     for (int i = 0; i < LA_NORMS; i++, norm += s->o) {
-        for (int o = 0; i == LA_NORM_VARIANCE && o < s->o; o++)
-            norm[o] += 1.5f;
+        for (int o = 0; o < s->o; o++)
+            norm[o] = i == LA_NORM_VARIANCE ? 4.0f : i == LA_NORM_WEIGHT ? (o % 2 ? 1.0f : -0.5f) : norm[o];
         LA_TRY(la_tensor_from(&p->norm[i], dev, LA_F32, LA_DIMS(s->o), norm));
     }
 done:
@@ -121,7 +123,10 @@ static int compare(bool *good, problem *p, la_device *dev, const la_conv_plan *p
     for (int i = 0; i < LA_NORMS; i++)
         f.norm[i] = p->norm[i];
     LA_TRY(la_tensor_new(&p->result, dev, LA_F32, LA_DIMS(n)));
-    if (which == FORWARD)
+    if (plan->bf16)
+        LA_TRY(
+            la__conv_bf16_forward(dev, &p->s, p->result, p->x, &f, &(la_epilogue){ p->y->storage->buffer, LOW, HIGH }));
+    else if (which == FORWARD)
         LA_TRY(la__conv_forward(dev, &p->s, plan, p->result, p->x, &f,
                                 &(la_epilogue){ p->y->storage->buffer, LOW, HIGH }));
     else if (which == DATA)
@@ -162,6 +167,12 @@ static la_conv small(const la_conv_plan *plan, bool fours)
     }
     if (plan->depthwise)
         s.o = s.groups = s.c;
+    if (plan->narrow) { /* runs of 8 and 16 floats and some more */
+        s.c = 9;
+        s.kw = 3;
+        s.dw = 1;
+        s.ow = 6;
+    }
     if (plan->method == LA_WINOGRAD4 || plan->method == LA_WINOGRAD2) {
         s.kw = 3;
         s.sh = s.dw = s.left = 1;
@@ -205,4 +216,15 @@ int la__conv_trial_weight(bool *good, la_device *dev, const void *plan)
     }
 done:
     return err;
+}
+
+int la__conv_trial_narrow(bool *good, la_device *dev, const void *plan)
+{
+    return trial(good, dev, plan, DATA, DATA);
+}
+
+int la__conv_trial_bf16(bool *good, la_device *dev, const void *unused)
+{
+    (void)unused;
+    return trial(good, dev, &(la_conv_plan){ .method = LA_CPU, .bf16 = true }, FORWARD, FORWARD);
 }

@@ -302,6 +302,8 @@ int la__gemm(la_device *dev, const la_gemm *g)
     plan p = { .method = la__method(dev, wish), .ta = g->ta };
     if (g->batch * g->m * g->n == 0)
         return 0;
+    if (g->factors != LA_FLOAT32_FACTORS)
+        return la__gemm_mma(dev, g);
     if ((wish == LA_CLBLAST && g->k > 0) || (wish == LA_AUTO && p.method == LA_GPU && worth_clblast(dev, g)))
         return gpu(dev, g, NULL);
     if (p.method == LA_CPU) {

@@ -8,11 +8,17 @@
 #include "ops/gpu.h"
 #include "tensor/derived.h"
 
+/* What the factors of products are rounded to; sums are float32. All but float32 are for tensor cores. */
+typedef enum la_factors { LA_FLOAT32_FACTORS, LA_TF32_FACTORS, LA_BFLOAT16_FACTORS } la_factors;
+
+#define LA_FACTORS "float32|tf32|bfloat16" /* in the order of la_factors */
+
 /* c[z] (m, n) = clamp(op(a[z]) op(b[z]) + bias + residual[z], low, high) for z < batch, all row-major and dense; op
  * transposes what lies there as (k, m) or (n, k). a_step and b_step are the elements from one matrix of the batch to
  * the next, 0 where all use the same one. What is optional is NULL, false or 0. */
 typedef struct la_gemm {
     la_method method;
+    la_factors factors; /* other than float32: the method is theirs, and there is no scale_rows */
     int64_t batch, m, n, k;
     bool ta, tb;
     const la_buffer *a, *b;
@@ -44,6 +50,17 @@ void la__gemm_derived(la_derived *d, const la_gemm *g, int err);
 
 /* The form for GPUs, untried (gemm_gpu.c): tiles in local memory. It leaves scale_rows to its caller. */
 int la__gemm_gpu(la_device *dev, const la_gemm *g, const la_gpu_tile *tile);
+
+/* By tensor cores (gemm_mma.c), tried: an error where there are none. */
+int la__gemm_mma(la_device *dev, const la_gemm *g);
+
+/* The launches that both share: `tile` says with which program and kernel. */
+typedef struct la_gemm_kernel {
+    const char *program, *options, *entry;
+    int m, n, k; /* of the tile */
+} la_gemm_kernel;
+
+int la__gemm_in_tiles(la_device *dev, const la_gemm *g, const la_gemm_kernel *kernel);
 
 /* Register tiles on CPUs, untried (gemm_cpu.c). */
 int la__gemm_cpu(la_device *dev, const la_gemm *g, const la_tile *tile);

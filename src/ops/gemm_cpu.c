@@ -60,6 +60,7 @@ static int pack(la_derived *out, la_device *dev, const la_gemm *g, const la_tile
     int err = 0;
     char name[64];
     const int64_t matrices = g->b_step ? g->batch : 1, padded = CEIL(g->n, 16) * 16;
+    const int64_t width = g->tb ? 16 : tile->nr, depth = g->tb ? 64 : 16, slices = g->k > 0 ? CEIL(g->k, depth) : 1;
     snprintf(name, sizeof name, "panels %d", tile->nr);
     LA_TRY(la__gemm_derive(out, dev, g, name, (size_t)(padded * (matrices * g->k + 1)) * 4));
     if (out->ready)
@@ -68,7 +69,7 @@ static int pack(la_derived *out, la_device *dev, const la_gemm *g, const la_tile
                       &(la_launch){ .program = "matmul_cpu",
                                     .options = options,
                                     .entry = "matmul_pack_cpu",
-                                    .global = { (size_t)g->k / 16 + 1, (size_t)CEIL(g->n, tile->nr), (size_t)matrices },
+                                    .global = { (size_t)CEIL(g->n, width), (size_t)slices, (size_t)matrices },
                                     .local = { 1, 1, 1 },
                                     .bytes = 8.0 * (double)(matrices * g->k * g->n) },
                       (la_karg[]){ LA_BUF(out->buffer), LA_BUF(g->b), LA_BUF(g->bias ? g->bias : g->b),
@@ -76,8 +77,9 @@ static int pack(la_derived *out, la_device *dev, const la_gemm *g, const la_tile
                                    LA_INT(la__gemm_b_row(g)), LA_INT(la__gemm_b_column(g)), LA_INT(g->bias != NULL),
                                    LA_INT(g->scale == NULL ? 0
                                           : g->scale_rows  ? 2
-                                                           : 1) },
-                      11));
+                                                           : 1),
+                                   LA_INT(width), LA_INT(depth) },
+                      13));
 done:
     return err;
 }

@@ -50,7 +50,7 @@ static la_gpu_finish finish_of(const la_gemm *g)
                             .high = g->high };
 }
 
-int la__gemm_gpu(la_device *dev, const la_gemm *g, const la_gpu_tile *tile)
+int la__gemm_in_tiles(la_device *dev, const la_gemm *g, const la_gemm_kernel *kernel)
 {
     int err = 0;
     la_buffer *part = NULL;
@@ -60,16 +60,16 @@ int la__gemm_gpu(la_device *dev, const la_gemm *g, const la_gpu_tile *tile)
     const la_buffer *scale = g->scale ? g->scale : g->a, *shift = g->bias ? g->bias : g->a;
     const la_buffer *residual = g->residual ? g->residual : g->a;
 
-    s.slices = (int32_t)CEIL(share, tile->k);
+    s.slices = (int32_t)CEIL(share, kernel->k);
     if (splits > 1)
         LA_TRY(la__buffer_take(&part, dev, (size_t)(splits * size) * 4));
     else
         s.finish = finish_of(g);
     LA_TRY(la__launch(dev,
-                      &(la_launch){ .program = "matmul_gpu",
-                                    .options = tile->options,
-                                    .entry = "matmul_fwd_gpu",
-                                    .global = { (size_t)CEIL(g->n, tile->n) * 16, (size_t)CEIL(g->m, tile->m) * 16,
+                      &(la_launch){ .program = kernel->program,
+                                    .options = kernel->options,
+                                    .entry = kernel->entry,
+                                    .global = { (size_t)CEIL(g->n, kernel->n) * 16, (size_t)CEIL(g->m, kernel->m) * 16,
                                                 (size_t)(g->batch * splits) },
                                     .local = { 16, 16, 1 },
                                     .flops = la__gemm_flops(g),
@@ -80,8 +80,8 @@ int la__gemm_gpu(la_device *dev, const la_gemm *g, const la_gpu_tile *tile)
     if (splits > 1) {
         s.finish = finish_of(g);
         LA_TRY(la__launch(dev,
-                          &(la_launch){ .program = "matmul_gpu",
-                                        .options = tile->options,
+                          &(la_launch){ .program = kernel->program,
+                                        .options = kernel->options,
                                         .entry = "matmul_finish_gpu",
                                         .global = { (size_t)size },
                                         .bytes = 4.0 * (double)(size * (splits + 1)) },
@@ -92,4 +92,15 @@ int la__gemm_gpu(la_device *dev, const la_gemm *g, const la_gpu_tile *tile)
 done:
     la__buffer_give(part);
     return err;
+}
+
+int la__gemm_gpu(la_device *dev, const la_gemm *g, const la_gpu_tile *tile)
+{
+    return la__gemm_in_tiles(dev, g,
+                             &(la_gemm_kernel){ .program = "matmul_gpu",
+                                                .options = tile->options,
+                                                .entry = "matmul_fwd_gpu",
+                                                .m = tile->m,
+                                                .n = tile->n,
+                                                .k = tile->k });
 }

@@ -4,8 +4,8 @@
  */
 #include "ops/gemm.h"
 
-enum { A, B };                   /* tensor slots */
-enum { TA = 2, TB = 3, METHOD }; /* parameters */
+enum { A, B };                              /* tensor slots */
+enum { TA = 2, TB = 3, PRECISION, METHOD }; /* parameters */
 
 /* A product seen as equal numbers of matrices; a or b may also be one matrix for all. */
 typedef struct sizes {
@@ -84,6 +84,7 @@ static int product(la_call *c, la_tensor *out, const la_tensor *a, int64_t a_ste
                    int64_t b_step, bool tb, int64_t m, int64_t n, int64_t k, int64_t batch)
 {
     la_gemm g = { .method = (la_method)c->arg[METHOD].ints[0],
+                  .factors = (la_factors)c->arg[PRECISION].ints[0],
                   .batch = batch,
                   .m = m,
                   .n = n,
@@ -196,6 +197,8 @@ static const la_param params[] = {
     { LA_P_TENSOR, "b", NULL, "right matrix (k, n) or batch of them (..., k, n), float32", NULL },
     { LA_P_BOOL, "ta", "false", "a is given transposed, (..., k, m)", NULL },
     { LA_P_BOOL, "tb", "false", "b is given transposed, (..., n, k)", NULL },
+    { LA_P_CHOICE, "precision", "float32", "what factors are rounded to; sums are float32. Others need tensor cores",
+      LA_FACTORS },
     { LA_P_CHOICE, "method", "auto", "which kernels; all but auto are there to compare with", LA_METHODS },
     { LA_P_END, NULL, NULL, NULL, NULL }
 };

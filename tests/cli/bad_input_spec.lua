@@ -195,7 +195,7 @@ describe("evaluate refuses", function()
   it("a missing list", function()
     os.remove(folder .. "/list.csv")
     refuses({ "list.csv", "No such file" }, table.unpack(PAIRS))
-    refuses({ "keypoints.csv", "No such file" }, "--root", ".")
+    refuses({ "has none of test_pairs_pf.csv" }, "--root", ".")
   end)
 
   it("missing columns", function()

@@ -3,6 +3,7 @@
 -- The training scripts' published recipes, a step or two of each, on drawn pictures.
 
 local la <const> = require "lualign"
+local lfs <const> = require "lfs"
 local run <const> = require "lib.run"
 local tmp <const> = require "lib.tmp"
 
@@ -83,5 +84,24 @@ describe("the recipe", function()
     }
     assert.equal(1, r.status)
     assert.truthy(r.err:find("negatives need pairs of at least two categories", 1, true), r.err)
+  end)
+
+  it("of every variant is short and runs", function()
+    local here <const> = debug.getinfo(1, "S").source:match "^@(.*)/tests/cli/[^/]*$"
+    local data <const> = {
+      ["ncnet.lua"] = { "--pairs", dir .. ":pairs.csv", "--steps", "1", "--batch", "2", "--out", dir .. "/nc" },
+      ["soft_argmax.lua"] = { "--images", dir .. "/a", "--steps", "1", "--batch", "2", "--out", dir .. "/sa" },
+      ["mutual.lua"] = { "--help" },
+    }
+    for name in lfs.dir(here .. "/scripts/variants") do
+      if name:find "%.lua$" then
+        local path <const> = here .. "/scripts/variants/" .. name
+        local _, lines <const> = tmp.read(path):gsub("\n", "")
+        assert.is_true(lines < 150, name)
+        assert.truthy(data[name], name .. " is not tried")
+        succeeds(path, table.unpack(data[name]))
+      end
+    end
+    assert.truthy(tmp.exists(dir .. "/nc/last.safetensors") and tmp.exists(dir .. "/sa/last.safetensors"))
   end)
 end)

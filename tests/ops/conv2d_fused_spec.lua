@@ -207,3 +207,89 @@ describe("conv2d_fused", function()
     assert.are.same({ -2, 64 }, list(x.grad)) -- d = { -1, 8 }; 2 d (1 + 3 [x > 0])
   end)
 end)
+
+-- Factors rounded to bfloat16, sums in float: the products are exact, so that the reference needs no wider tolerance.
+describe("conv2d_fused in bfloat16", function()
+  local function rounded(p)
+    local data <const> = {}
+    for i, v in ipairs(p.data) do
+      local bits <const> = string.unpack("<I4", string.pack("<f", v))
+      local even <const> = bits + 0x7fff + (bits >> 16 & 1)
+      data[i] = v ~= v and v or (string.unpack("<f", string.pack("<I4", even & 0xffff0000)))
+    end
+    return P.new(p.shape, data)
+  end
+
+  local bfloat16 <const> = { precision = "bfloat16" }
+  local possible <const>, message <const> = pcall(la.conv2d, la.ones(1, 1, 1, 2), la.ones(3, 1, 1, 2), bfloat16)
+
+  it("says where it is not possible", function()
+    assert.is_true(possible or message:find "conv2d: precision must be default or strict here" ~= nil, message)
+    local ok <const>, refusal <const> = pcall(la.conv2d, la.ones(1, 1, 1, 2), la.ones(3, 1, 1, 2),
+      { precision = "bfloat16", method = "gpu" })
+    assert.is_false(ok)
+    assert.is_truthy(refusal:find "bfloat16 needs a processor")
+  end)
+
+  for _, layer in ipairs {
+    { "one pixel", { 1, 1, 1, 1 }, { 1, 1, 1, 1 }, {} },
+    { "no images", { 0, 4, 4, 3 }, { 5, 3, 3, 3 }, { padding = 1 } },
+    { "pointwise, 37 to 33 channels", { 2, 5, 5, 37 }, { 33, 1, 1, 37 }, {} },
+    { "pointwise, a long run", { 1, 5, 5, 531 }, { 40, 1, 1, 531 }, {} },
+    { "3 x 3, 100 channels, many panels", { 1, 4, 3, 100 }, { 290, 3, 3, 100 }, { padding = 1 } },
+    { "3 x 3, stride 2, 17 channels", { 2, 7, 9, 17 }, { 64, 3, 3, 17 }, { padding = 1, stride = 2 } },
+    { "dilation", { 1, 9, 8, 6 }, { 5, 3, 2, 6 }, { dilation = { 2, 3 }, padding = 2 } },
+    { "first layer of a network", { 1, 11, 12, 3 }, { 20, 7, 7, 3 }, { padding = 3, stride = 2 } },
+    { "groups", { 1, 6, 5, 10 }, { 14, 3, 3, 5 }, { padding = 1, groups = 2 } },
+  } do
+    local label <const>, xs <const>, ws <const>, settings <const> = table.unpack(layer)
+    it(label, function()
+      if not possible then
+        pending(message)
+      end
+      local rng <const> = optest.rng("bfloat16 " .. label)
+      local x <const>, w <const>, b <const> = rng.randn(table.unpack(xs)), rng.randn(table.unpack(ws)), rng.randn(ws[1])
+      local want <const> = convolution(rounded(x), rounded(w), b, settings)
+      local residual <const> = rng.randn(table.unpack(want.shape))
+      for i, v in ipairs(want.data) do
+        want.data[i] = math.max(v + residual.data[i], 0)
+      end
+      local options <const> = { precision = "bfloat16", activation = "relu" }
+      for key, value in pairs(settings) do
+        options[key] = value
+      end
+      local t <const> = optest.tensor
+      for _ = 1, 2 do -- packed, then kept
+        local y <const> = la.conv2d_fused(t(x), t(w), t(b), nil, nil, nil, nil, t(residual), options)
+        optest.close(y, want, 1e-5, "result")
+      end
+    end)
+  end
+
+  it("takes a norm, keeps NaN, and its gradient is that of float32", function()
+    if not possible then
+      pending(message)
+    end
+    local shape <const> = { 1, 6, 7, 20 }
+    local x <const>, w <const> = la.randn(table.unpack(shape)), la.randn(33, 3, 3, 20)
+    local norm <const> = { la.randn(33), la.randn(33), la.randn(33), la.rand(33) }
+    local function run(precision)
+      local leaf <const> = x:contiguous():detach():requires_grad_(true)
+      local y <const> = la.conv2d_fused(leaf, w, nil, norm[1], norm[2], norm[3], norm[4],
+        { padding = 1, precision = precision })
+      y:backward(la.ones(table.unpack(y:shape())))
+      return y:detach(), leaf.grad
+    end
+    local y <const>, g <const> = run "bfloat16"
+    local z <const>, h <const> = run "default"
+    local off <const> = (y - z):abs():max():item() / z:abs():max():item()
+    assert.is_true(off > 1e-6 and off < 2e-2, ("relative difference %g"):format(off))
+    assert.are.equal(0, (g - h):abs():max():item())
+    local holed <const> = la.where(la.gt(x, 1), la.full({ 1 }, 0 / 0), x)
+    local first <const> = la.conv2d_fused(holed, w, { padding = 1, activation = "relu6", precision = "bfloat16" })
+    local second <const> = la.conv2d_fused(holed, w, { padding = 1, activation = "relu6", precision = "strict" })
+    local function holes(t) return la.ne(t, t):sum():item() end
+    assert.is_true(holes(second) > 0)
+    assert.are.equal(holes(second), holes(first))
+  end)
+end)

@@ -245,6 +245,83 @@ static void trained_weights_keep_nothing(void **state)
     discard(&p);
 }
 
+/* x as tensor cores take it: tf32 keeps 10 bits behind the point, ties go away from zero; bfloat16 7, ties to even. */
+static float rounded(float x, la_factors factors)
+{
+    int e;
+    const int bits = factors == LA_TF32_FACTORS ? 10 : 7;
+    const float f = ldexpf(frexpf(x, &e), bits + 1);
+    return ldexpf(factors == LA_TF32_FACTORS ? roundf(f) : rintf(f), e - bits - 1);
+}
+
+/* The kernel for tensor cores with the instruction emulated, element by element where PTX has them: the sums of
+ * rounded factors, cut and whole tiles, a depth dealt out. */
+static void tensor_cores_emulated(void **state)
+{
+    static const int64_t size[][3] = { { 128, 128, 32 }, { 5, 7, 3 },     { 130, 131, 33 },
+                                       { 20, 36, 1100 }, { 21, 133, 47 }, { 4, 8, 16 } };
+    (void)state;
+    setenv("LUALIGN_MMA", "emulate", 1);
+    for (int code = 0; code < 8 * LA_COUNT(size); code++) {
+        const la_factors factors = code % 2 ? LA_TF32_FACTORS : LA_BFLOAT16_FACTORS;
+        const int64_t *s = size[code / 8], batch = s[0] < 21 ? 2 : 1;
+        problem p;
+        prepare(&p,
+                (la_gemm){ .factors = factors,
+                           .batch = batch,
+                           .m = s[0],
+                           .n = s[1],
+                           .k = s[2],
+                           .ta = code / 2 % 2,
+                           .tb = code / 4 % 2,
+                           .a_step = s[0] * s[2],
+                           .b_step = s[1] * s[2],
+                           .clamp = true,
+                           .low = -1.0f,
+                           .high = 2.0f },
+                true, true, true, (uint32_t)code);
+        for (int i = A; i <= B; i++)
+            for (int64_t at = 0; at < batch * (i == A ? s[0] : s[1]) * s[2]; at++)
+                p.x[i][at] = rounded(p.x[i][at], factors);
+        check(&p, "emulated"); /* the device has them as they were */
+        discard(&p);
+    }
+    unsetenv("LUALIGN_MMA");
+}
+
+/* NaN and infinities go through the rounding; without tensor cores the precision is refused. */
+static void tensor_cores_keep_nan(void **state)
+{
+    enum { M = 3, N = 4, K = 8 };
+    (void)state;
+    setenv("LUALIGN_MMA", "emulate", 1);
+    for (la_factors factors = LA_TF32_FACTORS; factors <= LA_BFLOAT16_FACTORS; factors++) {
+        problem p;
+        float c[M * N];
+        const uint32_t payload = 0x7fffffffu; /* adding to it would make it a zero with a sign */
+        prepare(&p, (la_gemm){ .factors = factors, .batch = 1, .m = M, .n = N, .k = K }, false, false, false, 1);
+        memcpy(&p.x[A][1 * K + 5], &payload, 4);
+        for (int k = 0; k < K; k++)
+            p.x[A][2 * K + k] = k == 3 ? INFINITY : 1.0f;
+        for (int at = 0; at < K * N; at++)
+            p.x[B][at] = 1.0f;
+        OK(la_tensor_write(p.t[A], p.x[A]));
+        OK(la_tensor_write(p.t[B], p.x[B]));
+        OK(la__gemm(dev, &p.g));
+        OK(la_tensor_read(p.c, c));
+        for (int j = 0; j < N; j++)
+            assert_true(isfinite(c[j]) && isnan(c[N + j]) && isinf(c[2 * N + j]));
+        if (strcmp(la_device_get_info(dev)->type, "cpu") == 0) {
+            unsetenv("LUALIGN_MMA");
+            assert_int_equal(la__gemm(dev, &p.g), LA_EARG);
+            assert_non_null(strstr(la_error(), "tensor cores"));
+            setenv("LUALIGN_MMA", "emulate", 1);
+        }
+        discard(&p);
+    }
+    unsetenv("LUALIGN_MMA");
+}
+
 static int open_device(void **state)
 {
     (void)state;
@@ -267,6 +344,8 @@ int main(void)
         cmocka_unit_test(nan_survives),
         cmocka_unit_test(panels_are_kept),
         cmocka_unit_test(trained_weights_keep_nothing),
+        cmocka_unit_test(tensor_cores_emulated),
+        cmocka_unit_test(tensor_cores_keep_nan),
     };
     return cmocka_run_group_tests_name("gemm", tests, open_device, close_device);
 }

@@ -126,9 +126,24 @@ static void no_variant_falls_back(void **state)
           .dw = 1,
           .groups = 48 },
     };
+    const la_conv first = { .n = 1,
+                            .h = 9,
+                            .w = 9,
+                            .c = 3,
+                            .o = 8,
+                            .kh = 7,
+                            .kw = 7,
+                            .oh = 2,
+                            .ow = 2,
+                            .sh = 2,
+                            .sw = 2,
+                            .dh = 1,
+                            .dw = 1,
+                            .groups = 1 };
     if (strstr(la_device_get_info(dev)->platform, "Portable") == NULL &&
         strstr(la_device_get_info(dev)->platform, "Intel") == NULL)
         skip();
+    assert_true(la__conv_plan_sweep(dev, &first, LA_CPU, LA_DEFAULT, true).narrow);
     for (int i = 0; i < LA_COUNT(layers); i++)
         for (la_method wish = LA_CPU; wish <= LA_GPU64X64; wish++) {
             const la_method family = la__method(dev, wish);

@@ -4,6 +4,7 @@
 -- module comes in one table, the sizes first: nn.Conv2d { 3, 64, kernel = 7, stride = 2, padding = 3 }.
 
 local files <const> = {
+  Conv4d = "conv4d",
   Module = "module", Conv2d = "conv2d", BatchNorm2d = "batch_norm2d", Linear = "linear", ReLU = "relu", ReLU6 = "relu6",
   MaxPool2d = "max_pool2d", AvgPool2d = "avg_pool2d", Flatten = "flatten", Sequential = "sequential",
   Residual = "residual", Identity = "identity", Dropout = "dropout",
