@@ -48,8 +48,8 @@ __kernel void conv2d_sum(__global float *dw, __global const float *part, int spl
 #ifdef MR
 #define NV (NR / 16)
 #define TILES 44     // of one work-item at most: its sums stay in the cache
-#define POSITIONS 64 // multiplied into one tile after the other
-#define NEAR 272     // floats between the gathered rows of two positions
+#define POSITIONS 96 // multiplied into one tile after the other
+#define NEAR 272     // floats from one position to the next, at most, where rows are gathered
 
 // Asks for a line of the cache before it is needed: a hint, left out where the compiler has none.
 #define PREFETCH(p)
@@ -82,9 +82,10 @@ typedef struct __attribute__((packed)) {
 } unaligned;
 
 // The rows' part of `count` positions, `step` apart: `pieces` runs of `piece` floats, `gap` apart.
-static void gather_rows(float *a, __global const float *from, int step, int count, int pieces, int piece, int gap)
+static void gather_rows(float *a, int pitch, __global const float *from, int step, int count, int pieces, int piece,
+                        int gap)
 {
-    for (int p = 0; p < count; p++, a += NEAR, from += step)
+    for (int p = 0; p < count; p++, a += pitch, from += step)
         for (int k = 0; k < pieces; k++) {
             float *to = a + k * piece;
             __global const float *at = from + k * gap;
@@ -159,8 +160,8 @@ static void store_turned(__global float *to, int pitch, const float *sum, int ro
 }
 
 // One work-item: up to TILES register tiles of one panel of NR columns, one tap and one split. Rows are channels of y
-// and columns those of x, or the other way round if `turned`. Columns of 64 positions are gathered into memory of its
-// own, since in place they lie whole pixels apart, and meet all rows, which are read where they lie.
+// and columns those of x, or the other way round if `turned`. Columns of so many positions are gathered into memory of
+// its own, since in place they lie whole pixels apart, and meet all rows, which are read where they lie.
 __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_bwd_weight_cpu(__global float *restrict part,
                                                                                    __global const float *restrict dy,
                                                                                    __global const float *restrict x,
@@ -175,6 +176,7 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_bwd_weight_c
     const int j0 = id % panels * NR, nj = min(NR, columns - j0);
     const int xlines = ((s.turned ? ni : nj) + 15) / 16, lines = xlines + ((s.turned ? nj : ni) + 15) / 16;
     float16 sum[TILES][MR][NV], as[NEAR * POSITIONS / 16], b[POSITIONS * NV];
+    const int pitch = ((tiles * MR + 15) / 16 | 1) * 16; // an odd number of lines: they spread over the cache
     float *a = (float *)as;
     int xat[POSITIONS], yat[POSITIONS], near[POSITIONS];
 
@@ -183,9 +185,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_bwd_weight_c
     for (int k = 0; nj < NR && k < POSITIONS * NV; k++)
         b[k] = (float16)0.0f;
     for (int p = 0; s.gathers && p < POSITIONS; p++) {
-        near[p] = p * NEAR;
+        near[p] = p * pitch;
         for (int k = ni; k < tiles * MR; k++)
-            a[p * NEAR + k] = 0.0f;
+            a[p * pitch + k] = 0.0f;
     }
     // the positions of a row for which this tap lies inside x, and those of this split
     const int first = column >= 0 ? 0 : (-column + s.sw - 1) / s.sw;
@@ -206,8 +208,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_bwd_weight_c
                 yat[count + p] = py + p * s.ypitch;
             }
             if (s.gathers)
-                gather_rows(a + count * NEAR, s.turned ? x + px : dy + py, s.turned ? xstep : s.ypitch, now, s.pieces,
-                            s.pieces > 1 ? s.piece : ni, s.gap);
+                gather_rows(a + count * pitch, pitch, s.turned ? x + px : dy + py, s.turned ? xstep : s.ypitch, now,
+                            s.pieces, s.pieces > 1 ? s.piece : ni, s.gap);
             if (!s.in_place)
                 gather_panel(b + count * NV, s.turned ? dy + py : x + px, s.turned ? s.ypitch : xstep, now, nj);
             count += now;
