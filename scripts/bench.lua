@@ -96,7 +96,7 @@ end
 local meter
 local function tick(done, total, text)
   meter = meter or cli.progress("bench " .. args.what, total)
-  meter:update(done, text)
+  meter:update(math.floor(done), text)
 end
 
 local function end_meter()

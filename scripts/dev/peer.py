@@ -8,6 +8,7 @@
 #   {"do": "run", "id": 1}                                    {"seconds": 0.0021}    seconds a call
 #   {"do": "free", "id": 1}                                   {}
 #   {"do": "memory"}                                          {"bytes": ...}  the largest resident set so far
+#   {"do": "quit"}
 #
 # or {"error": "..."}. Ways: installed (NCHW), best (channels last), compile (torch.compile of that), openvino,
 # openvino_bf16.
@@ -438,7 +439,10 @@ def main():
     torch.manual_seed(1)
     for line in sys.stdin:
         try:
-            reply = answer(json.loads(line))
+            request = json.loads(line)
+            if request["do"] == "quit":
+                break
+            reply = answer(request)
         except Exception as problem:  # whatever it is, the bench shall say so
             reply = {"error": f"{type(problem).__name__}: {problem}".split("\n")[0]}
         out.write(json.dumps(reply) + "\n")

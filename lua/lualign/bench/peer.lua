@@ -53,12 +53,11 @@ local function start(python, environment)
   end
   local pipe <const> = folder .. "/requests"
   os.execute("mkfifo " .. quote(pipe))
-  -- the shell opens the pipe before it looks for Python, so that opening it here never hangs
   local command <const> = string.format("env %s %s %s <%s 2>%s/log", environment, quote(python), quote(script_path()),
     quote(pipe), quote(folder))
   local self <const> = setmetatable({ folder = folder, python = python, last = 0 }, Worker)
   self.answers = assert(io.popen(command, "r"))
-  self.requests = assert(io.open(pipe, "w"))
+  self.requests = assert(io.open(pipe, "r+")) -- a reader too: neither waits for the child nor breaks when it is gone
   self.requests:setvbuf "line"
   return self
 end
@@ -87,8 +86,9 @@ function Worker:ask(request)
   return reply
 end
 
---- Ends the process.
+--- Ends the process. It is told to, since processes that were started later hold its pipe open too.
 function Worker:close()
+  self.requests:write(la.io.json_encode { ["do"] = "quit" }, "\n")
   self.requests:close()
   self.answers:close()
   os.execute("rm -rf " .. quote(self.folder))

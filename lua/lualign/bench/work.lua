@@ -154,7 +154,7 @@ local function weak_step(o)
   return function()
     optimizer:zero_grad()
     local t <const> = model(source, target)
-    local loss <const> = la.losses.weak(t.correlation, t, { offset = model.config.offset })
+    local loss <const> = la.losses.weak(t.correlation, t:compose(), { offset = model.config.offset })
     loss:backward()
     optimizer:step()
     return loss
