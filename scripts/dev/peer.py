@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 
 LEAST = 0.004  # seconds that a sample is to last
+LONG = 0.5  # seconds of a call that needs none before it
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1) * 255
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1) * 255
 
@@ -409,7 +410,7 @@ def prepare(request):
     sample(run, 2)
     seconds = sample(run, 1)
     calls = max(1, min(64, int(LEAST / max(seconds, 1e-7)) + 1))
-    prepared[request["id"]] = run, calls
+    prepared[request["id"]] = run, calls, seconds < LONG
     return {"calls": calls}
 
 
@@ -420,7 +421,9 @@ def answer(request):
     if what == "prepare":
         return prepare(request)
     if what == "run":
-        run, calls = prepared[request["id"]]
+        run, calls, warm = prepared[request["id"]]
+        if warm:  # whoever had the last turn has left the caches full of its own
+            run()
         seconds = sample(run, calls)
         time.sleep(0.01)  # threads that spin for more work would take the processor from whoever is next
         return {"seconds": seconds}

@@ -16,6 +16,7 @@ local clock <const> = la.device.clock
 
 timing.LEAST = 0.004 -- seconds that a sample is to last, so that waiting for the device does not count
 local MOST_CALLS <const> = 64
+local LONG <const> = 0.5 -- seconds of a call that needs none before it
 
 --- The median of a list of numbers, which stays as it is; nil if it is empty.
 function timing.median(list)
@@ -37,10 +38,14 @@ function timing.ratio(a, b)
   return timing.median(list)
 end
 
--- Seconds a call, of `calls` calls that are waited for once. A scope lets results live, so there must be none.
-local function sample(fn, calls)
+-- Seconds a call, of `calls` calls that are waited for once. With `warm` one more goes before them, since whoever had
+-- the last turn has left the caches full of its own.
+local function sample(fn, calls, warm)
   local function call()
-    fn()
+    fn() -- no result: a scope would let it live
+  end
+  if warm then
+    la.scope(call)
   end
   la.device.finish()
   local start <const> = clock()
@@ -55,13 +60,13 @@ end
 local function calls_for(once)
   once(1)
   local seconds <const> = once(1)
-  return math.max(1, math.min(MOST_CALLS, math.ceil(timing.LEAST / math.max(seconds, 1e-7))))
+  return math.max(1, math.min(MOST_CALLS, math.ceil(timing.LEAST / math.max(seconds, 1e-7)))), seconds < LONG
 end
 
 --- A contender that calls fn, whose tensors are released after each call.
 function timing.call(fn)
-  local calls <const> = calls_for(function(n) return sample(fn, n) end)
-  return { calls = calls, sample = function() return sample(fn, calls) end }
+  local calls <const>, warm <const> = calls_for(function(n) return sample(fn, n) end)
+  return { calls = calls, sample = function() return sample(fn, calls, warm) end }
 end
 
 -- Seconds of one backward pass; the graphs are made before the clock starts.
@@ -98,8 +103,16 @@ function timing.gradient(make, seed, leaves)
     end
     return seconds
   end
-  local calls <const> = math.min(calls_for(once), 8)
-  return { calls = calls, sample = function() return once(calls) end }
+  local calls <const>, warm <const> = calls_for(once)
+  return {
+    calls = math.min(calls, 8),
+    sample = function()
+      if warm then
+        once(1)
+      end
+      return once(math.min(calls, 8))
+    end,
+  }
 end
 
 --- A contender whose sample is the seconds that one floating-point operation takes in a kernel of nothing else.
