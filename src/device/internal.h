@@ -13,7 +13,7 @@
 #include "device/device.h"
 #include "util/util.h"
 
-enum { LA_SIZE_CLASSES = 160, LA_KERNEL_BUCKETS = 256 };
+enum { LA_SIZE_CLASSES = 520, LA_KERNEL_BUCKETS = 256 };
 
 struct la_buffer {
     la_device *dev;

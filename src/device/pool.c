@@ -9,29 +9,30 @@
 
 #include "device/internal.h"
 
-enum { SMALLEST = 256, PAGE = 4096, HUGE_PAGE = 2 << 20 };
+enum { SMALLEST = 256, LARGE = 1 << 20, PAGE = 4096, HUGE_PAGE = 2 << 20 };
 
 /* The class of blocks that are as large as asked for and never reused (LUALIGN_POOL=exact), so that a tool such as
  * Oclgrind sees every access past the end. */
 enum { EXACT = LA_SIZE_CLASSES - 1 };
 
-/* Classes are 256 bytes times 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, ...: four to each doubling, at most 25 % wasted.
- */
+/* Classes are 256 bytes times 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, ...: four to each doubling; from 1 MiB on sixteen,
+ * so that at most 6 % is wasted where it counts: feature maps of 15 x 15 cells lie just past the 1.75. */
 static int class_of(size_t bytes, size_t *rounded)
 {
     size_t power = SMALLEST;
     int c = 0;
     while (power <= bytes / 2) {
+        c += power >= LARGE ? 16 : 4;
         power *= 2;
-        c += 4;
     }
-    for (size_t step = 0; step < 4; step++)
-        if (bytes <= power + power / 4 * step) {
-            *rounded = power + power / 4 * step;
+    const size_t steps = power >= LARGE ? 16 : 4;
+    for (size_t step = 0; step < steps; step++)
+        if (bytes <= power + power / steps * step) {
+            *rounded = power + power / steps * step;
             return c + (int)step;
         }
     *rounded = power * 2;
-    return c + 4;
+    return c + (int)steps;
 }
 
 static void destroy(la_buffer *b)
