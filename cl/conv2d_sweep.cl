@@ -204,16 +204,18 @@ __kernel void conv2d_pad(__global float *out, __global const float *x, int n, in
 #ifdef V
 #define SPAN 8
 
-// Depthwise weights as packed[i][j][channel], scaled, then the shift. One weight per work-item.
+// Depthwise weights as packed[i][j][channel], scaled, then the shift, then zeros that stand for pixels outside x. One
+// weight per work-item.
 __kernel void conv2d_pack_depthwise(__global float *packed, __global const float *w, __global const float *norm,
                                     const sweep s, const taps f)
 {
     const int at = (int)get_global_id(0), c = at % s.pitch, t = at / s.pitch;
-    if (t > s.th * s.tw)
+    if (t > s.th * s.tw + 1)
         return;
-    packed[at] = t == s.th * s.tw ? (f.shift >= 0 ? norm[f.shift + c] : 0.0f)
-                                  : w[f.start + c * f.sg + t / s.tw * f.si + t % s.tw * f.sj] *
-                                        (f.scale >= 0 ? norm[f.scale + c] : 1.0f);
+    packed[at] = t > s.th * s.tw    ? 0.0f
+                 : t == s.th * s.tw ? (f.shift >= 0 ? norm[f.shift + c] : 0.0f)
+                                    : w[f.start + c * f.sg + t / s.tw * f.si + t % s.tw * f.sj] *
+                                          (f.scale >= 0 ? norm[f.scale + c] : 1.0f);
 }
 
 // One work-item: V channels of positions along a row, SPAN of them at a time so that a weight is read once for all. The

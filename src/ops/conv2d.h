@@ -97,10 +97,17 @@ int la__conv_apply(const la_call *c, const la_conv *s, int precision, la_tensor 
 int la__conv_apply_x(const la_call *c, const la_conv *s, int precision, la_tensor *dx, const la_tensor *dy,
                      const la_filter *f);
 
+/* A build of cl/conv2d_depthwise.cl: for kernel x kernel taps, `stride` pixels apart, or for any (0). */
+typedef struct la_whole {
+    const char *options;
+    int32_t kernel, stride;
+} la_whole;
+
 /* The kernels for one pass over one convolution. */
 typedef struct la_conv_plan {
     la_method method;
-    bool depthwise;      /* with method LA_CPU or LA_GPU: the kernels for one channel per group */
+    bool depthwise;        /* with method LA_CPU or LA_GPU: the kernels for one channel per group */
+    const la_whole *whole; /* depthwise, with method LA_CPU: by whole rows, or NULL */
     bool turned;         /* weight gradient, with method LA_CPU: rows of tiles are channels of x, columns those of y */
     bool narrow;         /* data gradient, with method LA_CPU: the kernels for few channels */
     const la_tile *tile; /* with method LA_CPU */
@@ -169,6 +176,7 @@ int la__conv_trial_sweep(bool *good, la_device *dev, const void *plan);
 int la__conv_trial_weight(bool *good, la_device *dev, const void *plan);
 int la__conv_trial_narrow(bool *good, la_device *dev, const void *plan);
 int la__conv_trial_bf16(bool *good, la_device *dev, const void *unused);
+int la__conv_trial_whole(bool *good, la_device *dev, const void *plan);
 
 double la__conv_flops(const la_conv *s);
 

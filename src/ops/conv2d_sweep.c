@@ -227,21 +227,28 @@ static int sweep_depthwise(const sweep_io *io, const la_sweep_job *j)
     int err = 0;
     la_derived packed = { 0 };
     const bool cpu = io->plan->method == LA_CPU;
-    const size_t floats = (size_t)(j->sweep.th * j->sweep.tw + 1) * (size_t)j->sweep.pitch;
+    const size_t floats = (size_t)(j->sweep.th * j->sweep.tw + 2) * (size_t)j->sweep.pitch;
     const int32_t lines = j->sweep.pw > 0 ? j->sweep.rows / j->sweep.pw : 0, lanes = io->plan->tile->nr;
     const la_after after = la__conv_after(io->epilogue);
 
     LA_TRY(take_packed(&packed, io, j, floats));
     LA_TRY(pack(&packed, io, j, (la_launch){ .entry = "conv2d_pack_depthwise", .global = { floats } }));
-    LA_TRY(la__launch(io->dev,
-                      &(la_launch){ .program = "conv2d_sweep",
-                                    .options = io->plan->options,
-                                    .entry = "conv2d_sweep_depthwise",
-                                    .global = { (size_t)LA_CEIL(j->sweep.pitch, lanes), (size_t)lines,
-                                                cpu ? 1 : (size_t)LA_CEIL(j->sweep.pw, 8) },
-                                    .local = { cpu ? 1 : 0, 1, 1 },
-                                    .flops = j->flops,
-                                    .bytes = j->bytes },
+    la_launch what = { .program = "conv2d_sweep",
+                       .options = io->plan->options,
+                       .entry = "conv2d_sweep_depthwise",
+                       .global = { (size_t)LA_CEIL(j->sweep.pitch, lanes), (size_t)lines,
+                                   cpu ? 1 : (size_t)LA_CEIL(j->sweep.pw, 8) },
+                       .local = { cpu ? 1 : 0, 1, 1 },
+                       .flops = j->flops,
+                       .bytes = j->bytes };
+    if (io->plan->whole) {
+        what.program = "conv2d_depthwise";
+        what.options = io->plan->whole->options;
+        what.entry = "conv2d_depthwise";
+        what.global[0] = (size_t)lines;
+        what.global[1] = 1;
+    }
+    LA_TRY(la__launch(io->dev, &what,
                       (la_karg[]){ LA_BUF(io->y), LA_BUF(io->x), LA_BUF(packed.buffer), LA_BUF(residual_of(io)),
                                    LA_STRUCT(j->sweep), LA_STRUCT(after) },
                       6));
@@ -407,6 +414,20 @@ la_conv_plan la__conv_plan(la_device *dev, const la_conv *s, la_method wish, int
     return p;
 }
 
+/* The data gradient's taps go backwards: for the general form. */
+static const la_whole *choose_whole(const la_conv *s, const la_conv_plan *p, bool data_gradient)
+{
+    static const la_whole any = { NULL, 0, 0 }, square[] = {
+        { "-DK=3 -DS=1", 3, 1 }, { "-DK=3 -DS=2", 3, 2 }, { "-DK=5 -DS=1", 5, 1 }, { "-DK=5 -DS=2", 5, 2 }
+    };
+    if (!p->depthwise || p->method != LA_CPU || p->tile->nr != 16 || s->kh * s->kw > 49)
+        return NULL;
+    for (int i = 0; i < LA_COUNT(square) && !data_gradient; i++)
+        if (s->kh == square[i].kernel && s->kw == s->kh && s->sw == square[i].stride && s->dw == 1 && s->ow >= 5)
+            return &square[i];
+    return &any;
+}
+
 la_conv_plan la__conv_plan_sweep(la_device *dev, const la_conv *s, la_method wish, la_precision precision,
                                  bool data_gradient)
 {
@@ -422,5 +443,8 @@ la_conv_plan la__conv_plan_sweep(la_device *dev, const la_conv *s, la_method wis
     p = la__conv_plan(dev, s, wish, 0, (data_gradient ? s->c : s->o) / s->groups);
     if (p.method != LA_PLAIN && !la__trusted(dev, "conv2d_sweep", p.options, la__conv_trial_sweep, &p))
         p = (la_conv_plan){ .method = LA_PLAIN };
+    p.whole = choose_whole(s, &p, data_gradient);
+    if (p.whole && !la__trusted(dev, "conv2d_depthwise", p.whole->options, la__conv_trial_whole, &p))
+        p.whole = NULL;
     return p;
 }

@@ -165,6 +165,17 @@ static la_conv small(const la_conv_plan *plan, bool fours)
         s.c = 20;
         s.o = 36;
     }
+    if (plan->whole && plan->whole->kernel > 0) {
+        s.kh = s.kw = plan->whole->kernel;
+        s.sw = plan->whole->stride;
+        s.dw = 1;
+        s.w = 13;
+        s.left = 2;
+        s.oh = (s.h + s.top - s.kh) / s.sh + 1;
+        s.ow = (s.w + s.left - s.kw) / s.sw + 1;
+    }
+    if (plan->whole) /* more than one block of channels */
+        s.c = 37;
     if (plan->depthwise)
         s.o = s.groups = s.c;
     if (plan->narrow) { /* runs of 8 and 16 floats and some more */
@@ -221,6 +232,12 @@ done:
 int la__conv_trial_narrow(bool *good, la_device *dev, const void *plan)
 {
     return trial(good, dev, plan, DATA, DATA);
+}
+
+int la__conv_trial_whole(bool *good, la_device *dev, const void *plan)
+{
+    const la_conv_plan *p = plan;
+    return trial(good, dev, plan, FORWARD, p->whole->kernel > 0 ? FORWARD : DATA);
 }
 
 int la__conv_trial_bf16(bool *good, la_device *dev, const void *unused)

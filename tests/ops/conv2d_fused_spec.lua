@@ -82,6 +82,14 @@ for _, method in ipairs(METHODS) do
     { groups = 19, stride = 2, padding = 1, activation = "relu6" })
   sized("depthwise, 5 x 5, dilated", { 1, 9, 12, 8 }, { 8, 5, 5, 1 }, all,
     { groups = 8, dilation = { 1, 2 }, padding = 2, activation = "relu6" })
+  sized("depthwise, 3 x 3, 33 channels", { 1, 4, 7, 33 }, { 33, 3, 3, 1 }, all,
+    { groups = 33, padding = 1, activation = "relu6" })
+  sized("depthwise, 5 x 5, 35 channels", { 1, 4, 7, 35 }, { 35, 5, 5, 1 }, all,
+    { groups = 35, padding = 2, activation = "relu" })
+  sized("depthwise, 5 x 5, stride 2, 17 channels", { 1, 7, 11, 17 }, { 17, 5, 5, 1 }, all,
+    { groups = 17, padding = 2, stride = 2, activation = "relu" })
+  sized("depthwise, 3 x 3, stride 1 and 2, 34 channels", { 1, 4, 13, 34 }, { 34, 3, 3, 1 }, all,
+    { groups = 34, padding = { 0, 2, 2, 0 }, stride = { 1, 2 }, activation = "relu" })
   optest("conv2d_fused", {
     args = case({ 2, 5, 7, 3 }, { 4, 3, 3, 3 }, all, { padding = 1, activation = "relu", method = method }),
     ref = reference, grad = DIFFERENTIATED, elements = 12, sizes = sizes,
