@@ -116,6 +116,11 @@ void la__builder_serve(void);
 int la__program_verdict(const la_device *dev, const char *program, const char *options);
 void la__program_judge(la_device *dev, const char *program, const char *options, int verdict);
 
+/* Whether this very program is known from an earlier process to compute what it should on this device, and the note
+ * that it does, in the cache on disk. */
+bool la__program_proven(const la_device *dev, const char *program, const char *options);
+void la__program_prove(const la_device *dev, const char *program, const char *options);
+
 /* True for CPU devices, unless the environment's LUALIGN_METHOD asks for a GPU's kernels: one work-item is then one
  * register tile (see cl/README.md). */
 bool la__device_is_cpu(const la_device *dev);

@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "device/internal.h"
 
@@ -43,6 +44,32 @@ void la__program_judge(la_device *dev, const char *program, const char *options,
         dev->verdicts = v;
     }
     v->verdict = verdict;
+}
+
+/* Where a program's proof is kept on disk: under its text, options, device, driver and our version. False where the
+ * program has no text of its own. */
+static bool proof_key(uint64_t *key, const la_device *dev, const char *program, const char *options)
+{
+    char *text = NULL;
+    bool family;
+    const bool whole = la__source(&text, &family, program, NULL, "any") == 0 && !family;
+    if (whole)
+        *key = XXH64("proven", 6, la__cache_key(dev, text, options ? options : ""));
+    free(text);
+    return whole;
+}
+
+bool la__program_proven(const la_device *dev, const char *program, const char *options)
+{
+    uint64_t key = 0;
+    return proof_key(&key, dev, program, options) && la__cache_verdict(program, key) == 1;
+}
+
+void la__program_prove(const la_device *dev, const char *program, const char *options)
+{
+    uint64_t key = 0;
+    if (proof_key(&key, dev, program, options))
+        la__cache_keep_verdict(1, program, key);
 }
 
 void la__verdicts_free(la_device *dev)

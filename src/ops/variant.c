@@ -113,6 +113,10 @@ enum { GOOD = 1, BAD = 2 };
 bool la__trusted(la_device *dev, const char *program, const char *options, la_trial trial, const void *what)
 {
     int verdict = la__program_verdict(dev, program, options);
+    if (verdict == 0 && la__program_proven(dev, program, options)) {
+        verdict = GOOD;
+        la__program_judge(dev, program, options, verdict);
+    }
     if (verdict == 0) {
         bool good = false;
         if (la__device_settle(dev) < 0) /* an earlier launch has failed: no matter of this program */
@@ -120,6 +124,8 @@ bool la__trusted(la_device *dev, const char *program, const char *options, la_tr
         const int err = trial(&good, dev, what);
         verdict = err == 0 && good ? GOOD : BAD;
         la__program_judge(dev, program, options, verdict);
+        if (verdict == GOOD)
+            la__program_prove(dev, program, options);
     }
     return verdict == GOOD;
 }

@@ -4,7 +4,8 @@
  * faster variants, one family for CPUs (register tiles) and one for GPUs (tiles in local memory).
  *
  * A variant's program is used on a device only after it has matched a reference computed on the host, on a small
- * problem with odd sizes, once per process: there are drivers that miscompile arrays of float16 without an error.
+ * problem with odd sizes; a program that has is noted in the cache on disk: there are drivers that miscompile arrays of
+ * float16 without an error.
  */
 #ifndef LA_VARIANT_H
 #define LA_VARIANT_H
