@@ -326,8 +326,8 @@ __kernel void winograd_output(__global float *y, __global const float *m, __glob
 
 // m[tile][panel's channels] = v[tile][k] panel[k][NR] for MR tiles. A line from `ahead` on is fetched in each step:
 // weights come from memory, since those of one layer nearly fill the caches.
-static inline void multiply(__global float *restrict m, int mrow, __global const float *restrict v, int vrow,
-                            __global const float *restrict b, int depth, int rows, __global const float *ahead)
+static inline void multiply(__global float *m, int mrow, __global const float *v, int vrow, __global const float *b,
+                            int depth, int rows, __global const float *ahead)
 {
     vec acc[MR][NV];
     __global const float *a[MR];

@@ -10,6 +10,7 @@ local TILES <const> = { "-DTM=64 -DTN=64 -DTK=16", "-DTM=128 -DTN=64 -DTK=16", "
 
 -- What each program is built with on a GPU, where that is not nothing; false where it is never used there.
 local BUILDS <const> = {
+  conv2d_bf16 = false,
   conv2d_gpu = TILES,
   conv2d_sweep = { "", "-DV=4" },
   conv2d_weight = { "", "-DV=4" },
@@ -17,6 +18,7 @@ local BUILDS <const> = {
   matmul_gpu = TILES,
   matmul_mma = { "-DTF32", "-DBF16" },
   probe = { "-DACC=2" },
+  winograd = { "-DTILE=2 -DLANES=1", "-DTILE=4 -DLANES=1" },
 }
 
 -- Programs that are for NVIDIA's cards from some on only.
