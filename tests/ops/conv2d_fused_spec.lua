@@ -292,7 +292,7 @@ describe("conv2d_fused in bfloat16", function()
     local z <const>, h <const> = run "default"
     local off <const> = (y - z):abs():max():item() / z:abs():max():item()
     assert.is_true(off > 1e-6 and off < 2e-2, ("relative difference %g"):format(off))
-    assert.are.equal(0, (g - h):abs():max():item())
+    optest.close(g, P(h), 1e-5, "gradient of x")
     local holed <const> = la.where(la.gt(x, 1), la.full({ 1 }, 0 / 0), x)
     local first <const> = la.conv2d_fused(holed, w, { padding = 1, activation = "relu6", precision = "bfloat16" })
     local second <const> = la.conv2d_fused(holed, w, { padding = 1, activation = "relu6", precision = "strict" })
