@@ -91,11 +91,44 @@ static inline void round_run(uint *to, __global const float *from, int count)
         to[c / 2] = rounded(from[c]);
 }
 
-// sums (MR, NR) += a (MR, pairs) b (pairs, NR)
-static inline void multiply(float16 *sums, const uint *a, __global const uint *b, int pairs)
+// Where a tile begins and ends: with the shift, or the sums so far (MR, NR); with those, or in y.
+typedef struct {
+    __global const float *shift; // 0: goes on from the sums
+    __global float *y;           // 0: not the last piece
+    __global const float *residual;
+    const int *into; // of each position, in y and residual
+    int rows, columns;
+} tile_ends;
+
+static inline void finish(float16 acc[MR][NV], float16 *sums, const tile_ends *t, const after *e)
+{
+    if (t->rows >= MR && t->columns >= NR) {
+        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++)
+        {
+            const float16 z = e->residual ? acc[r][v] + vload16(v, t->residual + t->into[r]) : acc[r][v];
+            vstore16(BOUND(z, (float16)e->low, (float16)e->high), v, t->y + t->into[r]);
+        }
+    } else {
+        const float *edge = (const float *)sums;
+        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) sums[r * NV + v] = acc[r][v];
+        for (int r = 0; r < min(MR, t->rows); r++)
+            for (int k = 0; k < min(NR, t->columns); k++) {
+                const float z = e->residual ? edge[r * NR + k] + t->residual[t->into[r] + k] : edge[r * NR + k];
+                t->y[t->into[r] + k] = BOUND(z, e->low, e->high);
+            }
+    }
+}
+
+// A tile += a (MR, pairs) b (pairs, NR)
+static inline void multiply(float16 *sums, const uint *a, __global const uint *b, int pairs, const tile_ends *t,
+                            const after *e)
 {
     float16 acc[MR][NV];
-    UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) acc[r][v] = sums[r * NV + v];
+    if (t->shift) {
+        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) acc[r][v] = vload16(v, t->shift);
+    } else {
+        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) acc[r][v] = sums[r * NV + v];
+    }
     for (int k = 0; k < pairs; k++, b += NR) {
         uint16 bv[NV];
         UNROLL for (int v = 0; v < NV; v++) bv[v] = vload16(v, b);
@@ -105,7 +138,10 @@ static inline void multiply(float16 *sums, const uint *a, __global const uint *b
             UNROLL for (int v = 0; v < NV; v++) acc[r][v] = add_products(acc[r][v], av, bv[v]);
         }
     }
-    UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) sums[r * NV + v] = acc[r][v];
+    if (t->y)
+        finish(acc, sums, t, e);
+    else
+        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++) sums[r * NV + v] = acc[r][v];
 }
 
 // One work-item: ROWS consecutive positions, `per` panels. The pixels of a piece are rounded once for all panels.
@@ -131,10 +167,6 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_bf16_sweep(
         from[r] = ((n * s.h + ph * s.sh + s.oh) * s.w + column[r]) * s.pitch + g * s.run;
         into[r] = ((n * s.yh + ph * s.ysh + s.yoh) * s.yw + pw * s.ysw + s.yow) * s.ypitch + g * s.cols;
     }
-    for (int p = 0; p < count; p++)
-        for (int r = 0; r < ROWS; r++)
-            UNROLL for (int v = 0; v < NV; v++) sums[(p * ROWS + r) * NV + v] = vload16(p * NV + v, shift);
-
     const int at_once = max(1, PAIRS / half_run); // taps of a piece, or a part of one tap
     for (int t0 = 0; t0 < all_taps; t0 += at_once)
         for (int k0 = 0; k0 < half_run; k0 += PAIRS) {
@@ -150,28 +182,19 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_bf16_sweep(
                             to[k] = 0;
                 }
             }
+            const bool begins = t0 + k0 == 0, ends = t0 + at_once >= all_taps && k0 + PAIRS >= half_run;
             for (int p = 0; p < count; p++)
-                for (int r = 0; r < rows; r += MR)
+                for (int r = 0; r < rows; r += MR) {
+                    const int column = (first + p) * NR;
+                    const tile_ends t = { begins ? shift + p * NR : 0,
+                                          ends ? y + column : 0,
+                                          residual + column,
+                                          into + r,
+                                          rows - r,
+                                          s.cols - column };
                     multiply(sums + (p * ROWS + r) * NV, a + r * PAIRS,
                              b + ((size_t)p * depth + t0 * half_run + k0) * NR,
-                             some_taps > 1 ? some_taps * half_run : some);
-        }
-
-    for (int r = 0; r < rows; r++)
-        for (int p = 0; p < count; p++) {
-            const int columns = min(NR, s.cols - (first + p) * NR), at = into[r] + (first + p) * NR;
-            const float16 *sum = sums + (p * ROWS + r) * NV;
-            if (columns == NR) {
-                UNROLL for (int v = 0; v < NV; v++)
-                {
-                    const float16 z = e.residual ? sum[v] + vload16(v, residual + at) : sum[v];
-                    vstore16(BOUND(z, (float16)e.low, (float16)e.high), v, y + at);
+                             some_taps > 1 ? some_taps * half_run : some, &t, &e);
                 }
-            } else {
-                for (int k = 0; k < columns; k++) {
-                    const float z = e.residual ? ((const float *)sum)[k] + residual[at + k] : ((const float *)sum)[k];
-                    y[at + k] = BOUND(z, e.low, e.high);
-                }
-            }
         }
 }

@@ -115,14 +115,20 @@ done:
     return err;
 }
 
-/* Panels of a work-item: as many as it has room for, since it rounds its pixels once for all of them; fewer where that
- * would leave too few work-items to share out evenly. */
-static int32_t panels_each(int64_t rows, int32_t panels)
+/* Panels of a work-item: many, since it rounds its pixels once for all of them (as long as three eighths of a panel
+ * take), but such that the device's units get equal shares. */
+static int32_t panels_each(int64_t rows, int32_t panels, int64_t units)
 {
-    int32_t each = panels < PANELS ? panels : PANELS;
-    while (each > 2 && rows * LA_CEIL(panels, each) < 48)
-        each = LA_CEIL(each, 2);
-    return LA_CEIL(panels, LA_CEIL(panels, each));
+    int32_t best = 1;
+    int64_t least = INT64_MAX;
+    for (int32_t each = 1; each <= PANELS && each <= panels; each++) {
+        const int64_t time = LA_CEIL(rows * LA_CEIL(panels, each), units) * (8 * each + 3);
+        if (time < least) {
+            least = time;
+            best = each;
+        }
+    }
+    return best;
 }
 
 int la__conv_bf16_forward(la_device *dev, const la_conv *s, la_tensor *y, const la_tensor *x, const la_filter *f,
@@ -148,7 +154,7 @@ int la__conv_bf16_forward(la_device *dev, const la_conv *s, la_tensor *y, const 
     }
     LA_TRY(pack(&packed, dev, &j, f));
     const int64_t rows = LA_CEIL(j.sweep.rows, ROWS);
-    const int32_t panels = LA_CEIL(j.sweep.cols, NR), each = panels_each(rows, panels);
+    const int32_t panels = LA_CEIL(j.sweep.cols, NR), each = panels_each(rows, panels, la__device_units(dev));
     LA_TRY(la__launch(dev,
                       &(la_launch){ .program = "conv2d_bf16",
                                     .entry = "conv2d_bf16_sweep",
