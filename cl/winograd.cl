@@ -6,8 +6,8 @@
 //
 // TILE x TILE results take (TILE + 2)^2 multiplications for each pair of channels instead of 9 TILE^2: 36 for 144 or 16
 // for 36. The elementwise products for all tiles and channels are (TILE + 2)^2 products of matrices. TILE 2 evaluates
-// polynomials in 0, 1, -1 and infinity; TILE 4 in 0, +-1/sqrt(2), +-sqrt(2), infinity, which is nearly as exact as the
-// direct sum (0, +-1, +-2, infinity loses twice that, and four times at worst).
+// polynomials in 0, 1, -1 and infinity; TILE 4 in 0, +-1/sqrt(2), +-sqrt(2), infinity, which loses less
+// than twice what the direct sum does (rms; 0, +-1, +-2, infinity loses twice that again).
 //
 //   u[f][panel][k][NR]   the weights; f of (TILE + 2)^2 frequencies, k input channels, panels of nr output channels;
 //                        then the shift of every output channel, padded to whole panels, then PAD zeros

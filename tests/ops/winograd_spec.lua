@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
 -- Winograd's kernels under conv2d and conv2d_fused. The bounds are those of the direct sums: with the points that it
--- evaluates polynomials in, F(4x4, 3x3) is about as exact as they are, F(2x2, 3x3) more so.
+-- evaluates polynomials in, F(4x4, 3x3) has less than twice their error (rms), F(2x2, 3x3) less than theirs.
 
 local optest <const> = require "lib.optest"
 local convolution <const> = require "lib.convolution"
