@@ -14,8 +14,8 @@ parser:option("--protocol", "of pf-pascal: scnet (images of 224 x 224, as the pa
   :choices { "scnet", "box" }
 parser:option("--train-list", "of pf-pascal: report what its test pairs share with that list"):argname("FILE")
 parser:option("--alpha", "thresholds of PCK, joined by commas", "0.05,0.1,0.15"):argname("A")
-parser:option("--model", "a trained network, identity, nearest, or untrained (features and --refine alone)", "identity")
-  :argname("FILE|identity|nearest|untrained")
+parser:option("--model", "a trained network, or identity, nearest, ransac-affine, ransac-homography, or untrained "
+  .. "(features and --refine alone)", "identity"):argname("FILE|NAME")
 parser:option("--second", "a single-stage network for the second stage; the first one's features serve both")
   :argname("FILE")
 parser:option("--refine", "gradient steps on each pair's own soft inlier count"):argname("N"):convert(cli.count)
@@ -77,6 +77,12 @@ local function method()
     return evaluate.identity()
   elseif args.model == "nearest" then
     return evaluate.nearest(la.align.default_features():fuse { precision = args.precision }, 240, "antialias")
+  end
+  local fitted <const> = args.model:match "^ransac%-(.*)$"
+  if fitted == "affine" or fitted == "homography" then
+    return la.ransac.method(la.align.default_features():fuse { precision = args.precision }, {
+      model = fitted, seed = args.seed,
+    })
   end
   local model <const> = model_of()
   return evaluate.aligned(la.align.aligner {

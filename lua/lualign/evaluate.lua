@@ -22,8 +22,8 @@ function evaluate.identity()
   end
 end
 
--- Keeps what make(path) returns for the last `most` paths.
-local function cache(most, make)
+--- Keeps what make(path) returns for the last `most` paths.
+function evaluate.cache(most, make)
   local kept <const>, order <const> = {}, {}
   return function(path)
     if not kept[path] then
@@ -46,7 +46,7 @@ end
 -- The feature of the target keypoint is sampled bilinearly; its inner products with all source cells are enlarged four
 -- times bilinearly; the largest wins. Cells are taken to have their centres half a cell inside the image's border.
 function evaluate.nearest(features, size, filter)
-  local feature_of <const> = cache(128, function(path)
+  local feature_of <const> = evaluate.cache(128, function(path)
     return features(la.image.load(path, { size = size, filter = filter }):unsqueeze(1))
   end)
   return function(pair)
@@ -75,7 +75,7 @@ end
 
 --- An alignment by la.align.aligner (a model, gradient ascent on the inlier count, or both).
 function evaluate.aligned(aligner)
-  local image_of <const> = cache(128, function(key)
+  local image_of <const> = evaluate.cache(128, function(key)
     return aligner.load(key:match "^[+-](.*)$", key:sub(1, 1) == "-" or nil)
   end)
   return function(pair)

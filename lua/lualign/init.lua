@@ -14,8 +14,8 @@ la.methods = nil
 -- Submodules, each a file lualign/<name>.lua or lualign/<name>/init.lua.
 local submodules <const> = {
   nn = true, models = true, geometry = true, losses = true, optim = true, data = true, metrics = true, vis = true,
-  consensus = true, train = true, image = true, align = true, refine = true, evaluate = true, help = true, repl = true,
-  cli = true,
+  consensus = true, ransac = true, train = true, image = true, align = true, refine = true, evaluate = true,
+  help = true, repl = true, cli = true,
 }
 
 setmetatable(la, {
