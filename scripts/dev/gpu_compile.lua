@@ -12,6 +12,7 @@ local TILES <const> = { "-DTM=64 -DTN=64 -DTK=16", "-DTM=128 -DTN=64 -DTK=16", "
 local BUILDS <const> = {
   conv2d_bf16 = false,
   conv2d_depthwise = false,
+  conv2d_narrow = false,
   conv2d_gpu = TILES,
   conv2d_sweep = { "", "-DV=4" },
   conv2d_weight = { "", "-DV=4" },
