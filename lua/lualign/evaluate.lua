@@ -75,11 +75,10 @@ end
 
 --- An alignment by la.align.aligner (a model, gradient ascent on the inlier count, or both).
 function evaluate.aligned(aligner)
-  local image_of <const> = evaluate.cache(128, function(key)
-    return aligner.load(key:match "^[+-](.*)$", key:sub(1, 1) == "-" or nil)
-  end)
+  local image_of <const> = evaluate.cache(128, function(image) return aligner.load(image) end) -- a path, or a picture
+  local mirrored <const> = evaluate.cache(128, function(image) return aligner.load(image, true) end)
   return function(pair)
-    local t <const> = aligner:run(image_of((pair.flip and "-" or "+") .. pair.source), image_of("+" .. pair.target))
+    local t <const> = aligner:run((pair.flip and mirrored or image_of)(pair.source), image_of(pair.target))
     return { map = t.stages, stages = la.geometry.plain_stages(t.stages), scores = t.scores }
   end
 end
