@@ -39,7 +39,7 @@ void la__lua_free_builds(la_builds *builds)
         free(builds->list[i].error);
     }
     free(builds->list);
-    *builds = (la_builds){ NULL };
+    *builds = (la_builds){ 0 };
 }
 
 void la__lua_push_builds(lua_State *L, const la_builds *builds)
