@@ -9,31 +9,10 @@
 #include "ops/operand.h"
 #include "tensor/pointwise.h"
 
-static const la_param params[] = {
-    { LA_P_OPERAND, "a", NULL, "first operand: a tensor of any shape, or a number", NULL },
-    { LA_P_OPERAND, "b", NULL, "second operand: a tensor whose shape broadcasts with a's, or a number", NULL },
-    { LA_P_END, NULL, NULL, NULL, NULL },
-};
-
 static int forward(la_call *c)
 {
-    int err = 0, ndim;
-    int64_t dim[LA_MAX_DIMS];
-    la_tensor *in[2] = { NULL };
-    char entry[32];
     const bool ints = strcmp(c->op->name, "div") != 0 && strcmp(c->op->name, "pow") != 0 && la__operands_whole(c, 0);
-    const la_dtype dtype = ints ? LA_I32 : LA_F32;
-
-    for (int i = 0; i < 2; i++)
-        LA_TRY(la__operand(&in[i], c, i, i, dtype));
-    LA_TRY(la__broadcast(&ndim, dim, in[0], in[1], c->op->name));
-    LA_TRY(la__out(c, 0, dtype, ndim, dim));
-    snprintf(entry, sizeof entry, "%s_fwd%s", c->op->name, ints ? "_int" : "");
-    LA_TRY(la__pointwise(c->out[0], "arithmetic", entry, 2, in));
-done:
-    la_tensor_release(&in[0]);
-    la_tensor_release(&in[1]);
-    return err;
+    return la__binary_forward(c, "arithmetic", ints, ints ? LA_I32 : LA_F32);
 }
 
 /* The gradient of operand k before it is summed down: a kernel's result. */
@@ -128,9 +107,9 @@ done:
     return err;
 }
 
-#define ARITHMETIC(op, text, line, back)                                                                   \
-    const la_op la_op_##op = {                                                                             \
-        .name = #op, .brief = text, .example = line, .param = params, .forward = forward, .backward = back \
+#define ARITHMETIC(op, text, line, back)                                                                              \
+    const la_op la_op_##op = {                                                                                        \
+        .name = #op, .brief = text, .example = line, .param = la__binary_params, .forward = forward, .backward = back \
     };
 
 ARITHMETIC(add, "Sum, a + b.", "local c = a + 1", backward_add)

@@ -2,39 +2,18 @@
  *
  * compare.c -- eq, ne, lt, le, gt, ge: 0 or 1 in uint8, with broadcasting; and where.
  */
-#include <stdio.h>
-
 #include "ops/operand.h"
 #include "tensor/pointwise.h"
 
-static const la_param params[] = {
-    { LA_P_OPERAND, "a", NULL, "first operand: a tensor of any shape, or a number", NULL },
-    { LA_P_OPERAND, "b", NULL, "second operand: a tensor whose shape broadcasts with a's, or a number", NULL },
-    { LA_P_END, NULL, NULL, NULL, NULL },
-};
-
 static int forward(la_call *c)
 {
-    int err = 0, ndim;
-    int64_t dim[LA_MAX_DIMS];
-    la_tensor *in[2] = { NULL };
-    char entry[16];
-    const bool ints = la__operands_whole(c, 0);
-
-    for (int i = 0; i < 2; i++)
-        LA_TRY(la__operand(&in[i], c, i, i, ints ? LA_I32 : LA_F32));
-    LA_TRY(la__broadcast(&ndim, dim, in[0], in[1], c->op->name));
-    LA_TRY(la__out(c, 0, LA_U8, ndim, dim));
-    snprintf(entry, sizeof entry, "%s_fwd%s", c->op->name, ints ? "_int" : "");
-    LA_TRY(la__pointwise(c->out[0], "compare", entry, 2, in));
-done:
-    la_tensor_release(&in[0]);
-    la_tensor_release(&in[1]);
-    return err;
+    return la__binary_forward(c, "compare", la__operands_whole(c, 0), LA_U8);
 }
 
-#define COMPARISON(op, text, line) \
-    const la_op la_op_##op = { .name = #op, .brief = text, .example = line, .param = params, .forward = forward };
+#define COMPARISON(op, text, line)                                                                  \
+    const la_op la_op_##op = {                                                                      \
+        .name = #op, .brief = text, .example = line, .param = la__binary_params, .forward = forward \
+    };
 
 COMPARISON(eq, "1 where a equals b, else 0, in uint8.", "local m = la.eq(a, b)")
 COMPARISON(ne, "1 where a differs from b, else 0, in uint8.", "local m = la.ne(a, b)")

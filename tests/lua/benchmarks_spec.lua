@@ -3,23 +3,15 @@
 -- Masks, flow, and the layouts of the papers' data sets, against references written out here.
 
 local la <const> = require "lualign"
+local cases <const> = require "lib.cases"
 local compare <const> = require "lib.compare"
 local host <const> = require "lualign.geometry.host"
 local make_rng <const> = require "lib.rng"
 local tmp <const> = require "lib.tmp"
 
 local masks <const> = la.metrics.masks
+local fails <const>, scoped <const> = cases.fails, cases.scoped
 local THETA <const> = { 0.9, 0.1, 0.05, -0.08, 1.1, -0.04 }
-
-local function scoped(name, body)
-  it(name, function() la.scope(body) end)
-end
-
-local function fails(message, fn, ...)
-  local ok <const>, got <const> = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.truthy(tostring(got):find(message, 1, true), string.format("'%s' is not in '%s'", message, tostring(got)))
-end
 
 local function polygon(rng, width, height, count)
   local points <const> = {}

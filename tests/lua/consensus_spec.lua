@@ -3,15 +3,13 @@
 -- Dense matching: 4-D convolution, mutual matching, soft arg-max, against sums written out.
 
 local la <const> = require "lualign"
+local cases <const> = require "lib.cases"
 local compare <const> = require "lib.compare"
 local P <const> = require "lib.plain"
 local make_rng <const> = require "lib.rng"
 
 local consensus <const> = la.consensus
-
-local function scoped(name, body)
-  it(name, function() la.scope(body) end)
-end
+local scoped <const> = cases.scoped
 
 -- y[n,a,b,c,d,o] = bias[o] + sum over the kernel and inputs, zeros around.
 local function conv4d(x, w, bias)

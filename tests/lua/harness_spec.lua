@@ -3,7 +3,9 @@
 -- The harness of the op tests must itself fail where it should.
 
 local la <const> = require "lualign"
+local cases <const> = require "lib.cases"
 local optest <const> = require "lib.optest"
+local fails <const> = cases.fails
 local P <const> = optest.P
 
 -- A case of fn at random points, as optest makes them.
@@ -14,12 +16,6 @@ end
 
 local function square(x)
   return P.build(x.shape, function(i, j) return x:at(i, j) ^ 2 end)
-end
-
-local function fails(message, fn, ...)
-  local ok <const>, text = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.truthy(tostring(text):find(message, 1, true), text)
 end
 
 describe("plain arrays", function()

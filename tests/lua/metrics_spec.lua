@@ -1,14 +1,10 @@
 -- SPDX-License-Identifier: MIT
 
 local la <const> = require "lualign"
+local cases <const> = require "lib.cases"
 
 local metrics <const> = la.metrics
-
-local function fails(message, fn, ...)
-  local ok <const>, got <const> = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.truthy(tostring(got):find(message, 1, true), tostring(got))
-end
+local fails <const> = cases.fails
 
 local function near(expected, got)
   assert.is_true(math.abs(expected - got) < 1e-12, got .. ", expected " .. expected)

@@ -3,14 +3,12 @@
 -- Fused modules against the same operations one by one, forward and backward.
 
 local la <const> = require "lualign"
+local cases <const> = require "lib.cases"
 local compare <const> = require "lib.compare"
 local nn <const> = la.nn
 local Module <const> = nn.Module
 local fuse <const> = require "lualign.nn.fuse"
-
-local function scoped(name, body)
-  it(name, function() la.scope(body) end)
-end
+local scoped <const> = cases.scoped
 
 -- Running statistics and weights that are not the initial ones.
 local function disturb(net)

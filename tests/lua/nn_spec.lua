@@ -1,19 +1,11 @@
 -- SPDX-License-Identifier: MIT
 
 local la <const> = require "lualign"
+local cases <const> = require "lib.cases"
 local optest <const> = require "lib.optest"
 local nn <const> = la.nn
+local fails <const>, scoped <const> = cases.fails, cases.scoped
 local Module <const> = nn.Module
-
-local function scoped(name, body)
-  it(name, function() la.scope(body) end)
-end
-
-local function fails(message, fn, ...)
-  local ok <const>, got <const> = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.truthy(tostring(got):find(message, 1, true), string.format("'%s' is not in '%s'", message, tostring(got)))
-end
 
 local function names(list)
   local out <const> = {}

@@ -1,18 +1,10 @@
 -- SPDX-License-Identifier: MIT
 
 local la <const> = require "lualign"
+local cases <const> = require "lib.cases"
 local optest <const> = require "lib.optest"
 local optim <const> = la.optim
-
-local function scoped(name, body)
-  it(name, function() la.scope(body) end)
-end
-
-local function fails(message, fn, ...)
-  local ok <const>, got <const> = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.truthy(tostring(got):find(message, 1, true), string.format("'%s' is not in '%s'", message, tostring(got)))
-end
+local fails <const>, scoped <const> = cases.fails, cases.scoped
 
 local START <const>, GRADIENTS <const> = { 0.5, -2, 3 }, { { 0.1, -0.4, 2 }, { -0.3, 0.2, 1 }, { 0.7, 0.05, -3 } }
 

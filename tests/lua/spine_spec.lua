@@ -1,15 +1,11 @@
 -- SPDX-License-Identifier: MIT
 -- What every op rests on: sizes at their limits, memory that is shared, graphs that are long, changed or left.
 local la <const> = require "lualign"
+local cases <const> = require "lib.cases"
+local fails <const> = cases.fails
 
 local function leaf(...)
   return la.ones(...):requires_grad_(true)
-end
-
-local function fails(text, fn)
-  local ok <const>, message <const> = pcall(fn)
-  assert.is_false(ok)
-  assert.is_truthy(message:find(text, 1, true), message)
 end
 
 describe("sizes", function()

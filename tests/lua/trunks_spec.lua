@@ -1,20 +1,12 @@
 -- SPDX-License-Identifier: MIT
 
 local la <const> = require "lualign"
+local cases <const> = require "lib.cases"
 local optest <const> = require "lib.optest"
 local shared <const> = require "lib.shared"
 local tmp <const> = require "lib.tmp"
 local models <const> = la.models
-
-local function scoped(name, body)
-  it(name, function() la.scope(la.no_grad, body) end)
-end
-
-local function fails(message, fn, ...)
-  local ok <const>, got <const> = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.truthy(tostring(got):find(message, 1, true), string.format("'%s' is not in '%s'", message, tostring(got)))
-end
+local fails <const>, scoped <const> = cases.fails, cases.scoped_without_grad
 
 -- The image of the weights' check values: already in the trunks' range.
 local function check_image(n)

@@ -13,6 +13,7 @@
 
 local la <const> = require "lualign"
 local decoder <const> = require "lualign.data.decoder"
+local folders <const> = require "lualign.data.folders"
 local options <const> = require "lualign.util.options"
 
 local AUGMENT <const> = {
@@ -31,39 +32,18 @@ local function read_list(items, root, path)
   end
 end
 
-local IMAGE <const> = { jpg = true, jpeg = true, png = true, bmp = true, tga = true }
-
-local function sorted_entries(lfs, folder)
-  local names <const> = {}
-  for name in lfs.dir(folder) do
-    if name:sub(1, 1) ~= "." then
-      names[#names + 1] = name
-    end
-  end
-  table.sort(names)
-  return names
-end
-
 -- Every ordered pair of two images in one folder below root.
 local function read_folders(items, root)
-  local lfs <const> = require "lfs"
-  if lfs.attributes(root, "mode") ~= "directory" then
+  if not folders.is_folder(root) then
     error(string.format("data.pairs: root '%s' is not a folder", root), 0)
   end
-  for _, category in ipairs(sorted_entries(lfs, root)) do
-    local folder <const> = root .. "/" .. category
-    local images <const> = {}
-    if lfs.attributes(folder, "mode") == "directory" then
-      for _, name in ipairs(sorted_entries(lfs, folder)) do
-        if IMAGE[(name:match "%.(%w+)$" or ""):lower()] then
-          images[#images + 1] = folder .. "/" .. name
-        end
-      end
-    end
+  local _, categories <const> = folders.entries(root)
+  for _, folder in ipairs(categories) do
+    local images <const> = folders.entries(folder)
     for _, a in ipairs(images) do
       for _, b in ipairs(images) do
         if a ~= b then
-          items[#items + 1] = { source = a, target = b, category = category }
+          items[#items + 1] = { source = a, target = b, category = folder:match "[^/]*$" }
         end
       end
     end

@@ -12,6 +12,7 @@
 
 local la <const> = require "lualign"
 local decoder <const> = require "lualign.data.decoder"
+local folders <const> = require "lualign.data.folders"
 local options <const> = require "lualign.util.options"
 
 local Synthetic <const> = {}
@@ -42,35 +43,22 @@ end
 
 local synthetic <const> = {}
 
-local IMAGE <const> = { jpg = true, jpeg = true, png = true, bmp = true, tga = true }
-
--- All pictures below a folder, in the order of their names.
-local function find_below(lfs, found, folder)
-  local names <const> = {}
-  for name in lfs.dir(folder) do
-    if name:sub(1, 1) ~= "." then
-      names[#names + 1] = name
-    end
-  end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    local path <const> = folder .. "/" .. name
-    if lfs.attributes(path, "mode") == "directory" then
-      find_below(lfs, found, path)
-    elseif IMAGE[(name:match "%.(%w+)$" or ""):lower()] then
-      found[#found + 1] = path
-    end
+-- All pictures below a folder: in the order of their names, those of a folder before those of its sub-folders.
+local function find_below(found, folder)
+  local pictures <const>, below <const> = folders.entries(folder)
+  table.move(pictures, 1, #pictures, #found + 1, found)
+  for _, inner in ipairs(below) do
+    find_below(found, inner)
   end
 end
 
 --- Paths of pictures, from a list of folders (all below them) and CSV files with a column image, relative to the file.
 function synthetic.find_images(places)
-  local lfs <const> = require "lfs"
   local found <const> = {}
   for _, place in ipairs(places) do
     local before <const> = #found
-    if lfs.attributes(place, "mode") == "directory" then
-      find_below(lfs, found, place)
+    if folders.is_folder(place) then
+      find_below(found, place)
     else
       local folder <const> = place:match "^(.*)/[^/]*$" or "."
       for _, row in ipairs(la.io.read_csv(place, { required = { "image" } })) do

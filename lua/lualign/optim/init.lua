@@ -7,7 +7,7 @@ local la <const> = require "lualign"
 local optim <const> = {}
 
 local files <const> = {
-  Optimizer = "optimizer", SGD = "sgd", Adam = "adam", AdamW = "adamw", schedule = "schedule",
+  Optimizer = "optimizer", SGD = "sgd", Adam = "adam", AdamW = "adam", schedule = "schedule",
 }
 
 local MOST <const> = 32 -- tensors that one sum of squares takes
@@ -43,7 +43,8 @@ end
 return setmetatable(optim, {
   __index = function(self, name)
     if files[name] then
-      local module <const> = require("lualign.optim." .. files[name])
+      local file <const> = require("lualign.optim." .. files[name])
+      local module <const> = type(file) == "table" and file[name] or file -- adam.lua has two
       rawset(self, name, module)
       return module
     end
