@@ -94,7 +94,9 @@ local function resized(image, size, antialias)
   return la.resize(x, { height = size, width = size, mode = "aligned" }):squeeze(1)
 end
 
---- An aligner for many pairs: aligner.load(path or image) -> resized image; aligner:run(a, b) on two such images.
+--- An aligner for many pairs: aligner.load(path or image[, flip[, upright]]) -> resized image; aligner:run(a, b) on
+-- two such images. upright: photographs are turned as their EXIF data say, as la.align does by itself; the keypoints of
+-- data sets count stored pixels.
 function align.aligner(given)
   local o <const> = options.check("align", given, DEFAULTS)
   local self <const> = setmetatable({ power = o.power, size = o.size }, Aligner)
@@ -114,11 +116,11 @@ function align.aligner(given)
     self.starts = not self.model
   end
   self.filter = o.filter or (self.model and "bilinear" or "antialias")
-  self.load = function(given_image, flip)
+  self.load = function(given_image, flip, upright)
     if la.is_tensor(given_image) then
       return resized(given_image, self.size, self.filter == "antialias")
     end
-    return la.image.load(given_image, { size = self.size, filter = self.filter, flip = flip })
+    return la.image.load(given_image, { size = self.size, filter = self.filter, flip = flip, upright = upright })
   end
   return self
 end
@@ -158,7 +160,7 @@ end
 -- An image as the caller gives it: a path, or a tensor (H, W, 3).
 local function picture(value, name)
   if type(value) == "string" then
-    return la.image.load(value)
+    return la.image.load(value, { upright = true })
   end
   if not la.is_tensor(value) or value:dim() ~= 3 or value:size(3) ~= 3 then
     error(string.format("align: %s must be a path or an image (H, W, 3), got %s", name,
@@ -171,7 +173,8 @@ local function run(a, b, given)
   local source <const>, target <const> = picture(a, "source"), picture(b, "target")
   local aligner <const> = getmetatable(given) == Aligner and given or align.aligner(given)
   local start <const> = la.device.clock()
-  local result <const> = aligner:run(aligner.load(a), aligner.load(b)) -- paths are resized by the loader's own filter
+  -- paths are resized by the loader's own filter
+  local result <const> = aligner:run(aligner.load(a, false, true), aligner.load(b, false, true))
   result.source, result.target, result.seconds = source, target, la.device.clock() - start
   return setmetatable(result, Alignment)
 end

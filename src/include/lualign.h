@@ -253,6 +253,7 @@ LA_API bool la_grad_enable(bool on);
 
 /* What to do with a decoded picture, in this order; all zero leaves it as it is. */
 typedef struct la_image_options {
+    bool upright;                 /* turn it as the EXIF data of a JPEG say; else pixels stay as they are stored */
     bool crop;                    /* keep rows [top, bottom) and columns [left, right), counted from 0 */
     int top, bottom, left, right; /* within the picture */
     bool flip;                    /* mirror left and right */

@@ -89,7 +89,7 @@ int la__picture_load(la_picture *out, const char *path, const la_image_options *
     int err = 0;
     const la_image_options o = options ? *options : (la_image_options){ 0 };
     *out = (la_picture){ 0 };
-    LA_TRY(la__decode(&out->bytes, &out->width, &out->height, path));
+    LA_TRY(la__decode(out, path, o.upright));
     if (o.crop)
         LA_TRY(crop(out, &o, path));
     if (o.flip)

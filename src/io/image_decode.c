@@ -142,14 +142,16 @@ done:
     return err;
 }
 
-int la__decode(uint8_t **out, int *width, int *height, const char *path)
+int la__decode(la_picture *out, const char *path, bool upright)
 {
     void *data = NULL;
     size_t size = 0;
     int err = 0;
-    *out = NULL;
+    *out = (la_picture){ 0 };
     LA_TRY(la__read_file(&data, &size, path));
-    LA_TRY(decode_bytes(out, width, height, data, size, path));
+    LA_TRY(decode_bytes(&out->bytes, &out->width, &out->height, data, size, path));
+    if (upright)
+        LA_TRY(la__turn_upright(out, la__exif_orientation(data, size)));
 done:
     free(data);
     return err;

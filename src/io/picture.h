@@ -23,8 +23,15 @@ void la__picture_free(la_picture *p);
 /* Makes floats of bytes; no change to a picture of floats. */
 int la__picture_to_float(la_picture *p);
 
-/* The whole file decoded to three channels, freed by free(). */
-int la__decode(uint8_t **out, int *width, int *height, const char *path);
+/* The whole file decoded to three channels of bytes, turned as its EXIF data say if `upright` is set. */
+int la__decode(la_picture *out, const char *path, bool upright);
+
+/* How a file's picture is to be turned for looking at: 1 (as it is) to 8, the values of EXIF; 1 where it does not say.
+ */
+int la__exif_orientation(const uint8_t *data, size_t size);
+
+/* Turns and mirrors a picture of bytes that is stored with this orientation. */
+int la__turn_upright(la_picture *p, int orientation);
 
 /* LA_EFORMAT if the file, which starts as a PNG or JPEG does, ends early or is damaged in a way that stb_image misses.
  */

@@ -2,9 +2,10 @@
  *
  * image.c -- pictures in Lua: reading, writing, and the loader, which decodes ahead. Their options are one table:
  *
+ *   upright   turn the picture as the EXIF data of a JPEG say, before all else; else pixels stay as they are stored
  *   size      side, or { height, width }, to resize to
  *   filter    "bilinear" (between four pixels, corners aligned) or "antialias" (a triangle, pixel centres at halves)
- *   crop      { top =, bottom =, left =, right = }: rows top to bottom - 1, counted from 0, before all else
+ *   crop      { top =, bottom =, left =, right = }: rows top to bottom - 1, counted from 0
  *   flip      mirror left and right, before the resizing
  */
 #include <string.h>
@@ -98,7 +99,7 @@ static void read_filter(lua_State *L, int index, const char *fname, la_image_opt
 
 static la_image_options check_options(lua_State *L, int index, const char *fname)
 {
-    static const char *const names[] = { "size", "filter", "crop", "flip" };
+    static const char *const names[] = { "size", "filter", "crop", "flip", "upright" };
     la_image_options o = { 0 };
     if (lua_isnoneornil(L, index))
         return o;
@@ -110,7 +111,9 @@ static la_image_options check_options(lua_State *L, int index, const char *fname
     read_filter(L, index, fname, &o);
     lua_getfield(L, index, "flip");
     o.flip = lua_toboolean(L, -1);
-    lua_pop(L, 1);
+    lua_getfield(L, index, "upright");
+    o.upright = lua_toboolean(L, -1);
+    lua_pop(L, 2);
     return o;
 }
 

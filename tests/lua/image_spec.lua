@@ -22,6 +22,97 @@ teardown(function()
   tmp.remove(dir)
 end)
 
+-- Pixels of an upright picture, given by its stored ones (rows of columns), as EXIF 2.3 names the orientations.
+local function transposed(rows)
+  local out <const> = {}
+  for x = 1, #rows[1] do
+    out[x] = {}
+    for y = 1, #rows do
+      out[x][y] = rows[y][x]
+    end
+  end
+  return out
+end
+
+local function upside_down(rows)
+  local out <const> = {}
+  for y = 1, #rows do
+    out[y] = rows[#rows + 1 - y]
+  end
+  return out
+end
+
+local function mirror_rows(rows)
+  return transposed(upside_down(transposed(rows)))
+end
+
+local UPRIGHT <const> = {
+  function(rows) return rows end, mirror_rows, -- 1: as stored, 2: mirrored
+  function(rows) return mirror_rows(upside_down(rows)) end, upside_down, -- 3: by 180 degrees
+  transposed, function(rows) return mirror_rows(transposed(rows)) end, -- 6: by 90 degrees clockwise
+  function(rows) return mirror_rows(upside_down(transposed(rows))) end, -- 7: over the other diagonal
+  function(rows) return upside_down(transposed(rows)) end, -- 8: by 90 degrees counter-clockwise
+}
+
+-- A JPEG's bytes with EXIF data after its first marker: a directory with another tag before the orientation.
+local function with_exif(jpeg, order, orientation)
+  local tiff <const> = (order == "<" and "II" or "MM") .. string.pack(order .. "I2I4I2 I2I2I4I4 I2I2I4I2I2 I4",
+    42, 8, 2, 0x0110, 2, 1, 0, 0x0112, 3, 1, orientation, 0, 0)
+  local block <const> = "Exif\0\0" .. tiff
+  return jpeg:sub(1, 2) .. "\xff\xe1" .. string.pack(">I2", #block + 2) .. block .. jpeg:sub(3)
+end
+
+describe("upright", function()
+  local jpeg, stored
+
+  setup(function()
+    la.image.save(dir .. "/p.jpg", la.image.load(path), { quality = 95 })
+    jpeg = tmp.read(dir .. "/p.jpg")
+    stored = la.image.load(dir .. "/p.jpg"):totable()
+  end)
+
+  it("turns a photograph as its EXIF data say, in either byte order", function()
+    for orientation, turn in ipairs(UPRIGHT) do
+      for _, order in ipairs { "<", ">" } do
+        tmp.write(dir .. "/turned.jpg", with_exif(jpeg, order, orientation))
+        assert.same(stored, la.image.load(dir .. "/turned.jpg"):totable())
+        assert.same(turn(stored), la.image.load(dir .. "/turned.jpg", { upright = true }):totable())
+      end
+    end
+  end)
+
+  it("is how la.align sees photographs", function()
+    tmp.write(dir .. "/turned.jpg", with_exif(jpeg, ">", 8))
+    local t <const> = la.align(dir .. "/turned.jpg", dir .. "/p.jpg", { refine = 1, starts = false })
+    assert.same(UPRIGHT[8](stored), t.source:totable())
+    assert.same(stored, t.target:totable())
+  end)
+
+  it("comes before the crop and the size", function()
+    tmp.write(dir .. "/turned.jpg", with_exif(jpeg, "<", 6))
+    local whole <const> = la.image.load(dir .. "/turned.jpg", { upright = true })
+    assert.same({ 18, 13, 3 }, whole:shape())
+    local crop <const> = { top = 14, bottom = 18, left = 2, right = 13 }
+    assert.equal(whole:narrow(1, 15, 4):narrow(2, 3, 11):contiguous():bytes(),
+      la.image.load(dir .. "/turned.jpg", { upright = true, crop = crop }):bytes())
+  end)
+
+  it("leaves a picture alone whose EXIF data are absent, cut or nonsense", function()
+    local function same(data)
+      tmp.write(dir .. "/odd.jpg", data)
+      assert.same(stored, la.image.load(dir .. "/odd.jpg", { upright = true }):totable())
+    end
+    same(jpeg)
+    same(with_exif(jpeg, "<", 0))
+    same(with_exif(jpeg, ">", 9))
+    for length = 0, 39 do -- ends before the tag does
+      local block <const> = with_exif("", "<", 6):sub(5, 4 + length)
+      same(jpeg:sub(1, 2) .. "\xff\xe1" .. string.pack(">I2", #block + 2) .. block .. jpeg:sub(3))
+    end
+    assert.same(la.image.load(path):totable(), la.image.load(path, { upright = true }):totable())
+  end)
+end)
+
 describe("image.load", function()
   it("gives the bytes of the file", function()
     local t <const> = la.image.load(path)
