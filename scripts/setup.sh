@@ -27,10 +27,10 @@ done
 # What for                       Debian packages
 tools="gcc libc6-dev cmake ninja-build"
 opencl="opencl-headers ocl-icd-opencl-dev pocl-opencl-icd libclblast-dev"
-libraries="liblua5.4-dev libstb-dev libcjson-dev libxxhash-dev libreadline-dev"
+libraries="liblua5.4-dev libstb-dev libcjson-dev libxxhash-dev libreadline-dev libmatio-dev"
 lua="lua5.4 lua-argparse lua-filesystem"
 testing="libcmocka-dev lua-busted lua-check oclgrind clang clang-format g++ pkg-config"
-optional=" libclblast-dev libreadline-dev oclgrind clang clang-format g++ lua-check pkg-config "
+optional=" libclblast-dev libreadline-dev libmatio-dev oclgrind clang clang-format g++ lua-check pkg-config "
 
 packages="$tools $opencl $libraries $lua"
 [ $tests = ON ] && packages="$packages $testing"
@@ -55,8 +55,8 @@ setup: lualign needs these, by the names of their Debian packages:
 EOT
     [ $tests = ON ] && echo "    for the tests    $testing" >&2
     cat >&2 <<EOT
-setup: (pocl-opencl-icd is OpenCL on the processor: the driver of a GPU serves as well. libclblast-dev and
-setup: libreadline-dev are optional.) Where they are installed, run this again.
+setup: (pocl-opencl-icd is OpenCL on the processor: the driver of a GPU serves as well. libclblast-dev,
+setup: libreadline-dev and libmatio-dev are optional.) Where they are installed, run this again.
 EOT
 }
 

@@ -8,6 +8,7 @@
 --   io.read_csv(path, { required = { "image" } })
 --   io.load_safetensors(path) -> tensors, metadata, names         io.save_safetensors(path, tensors, metadata)
 --   io.load_pytorch(path) -> tensors, names, the rest           .pth, .pth.tar
+--   io.read_mat(path) -> { name = value }                       MATLAB's files, where libmatio is there
 --   io.load_flo(path) -> (h, w, 2)     io.save_flo(path, flow)     optical flow
 --   io.loader { threads = 2 }     pictures decoded ahead          io.canvas(width, height, colour)    drawing
 --
@@ -307,6 +308,13 @@ end
 --- Writes a flow (height, width, 2) as a .flo file.
 function files.save_flo(path, flow)
   require("lualign.io.flo").save(path, flow)
+end
+
+-- ---- MATLAB ----
+
+--- The variables of a .mat file by name; see lualign/io/mat.lua.
+function files.read_mat(path)
+  return require("lualign.io.mat").read(path)
 end
 
 -- ---- PyTorch ----

@@ -4,7 +4,8 @@
 -- line each as file:line: text, and ends with status 1 if there was any.
 --
 -- Layers: util < device < tensor < ops < grad < lua < cli, each including only itself and what is to its left; io
--- stands on tensor. OpenCL stays in device, Lua in lua and cli. Kernels include common.clh, first, and nothing else.
+-- stands on tensor; mat is a Lua module of its own. OpenCL stays in device, Lua in lua, cli and mat. Kernels include
+-- common.clh, first, and nothing else.
 
 local lfs <const> = require "lfs"
 
@@ -22,16 +23,18 @@ local sees <const> = {
   grad = { "include", "util", "device", "tensor", "ops" },
   lua = { "include", "util", "device", "tensor", "ops", "grad", "io" },
   cli = { "include", "util", "device", "tensor", "ops", "grad", "io", "lua" },
+  mat = {}, -- a module of its own
 }
 
 -- Headers from outside that belong to some layers only, by the start of their names.
 local outside <const> = {
   { "CL/", "OpenCL", { "device" } },
   { "clblast", "CLBlast", { "device" } },
-  { "lua", "Lua", { "lua", "cli" } },
-  { "lauxlib", "Lua", { "lua", "cli" } },
+  { "lua", "Lua", { "lua", "cli", "mat" } },
+  { "lauxlib", "Lua", { "lua", "cli", "mat" } },
   { "readline/", "readline", { "cli" } },
   { "stb/", "stb", { "io" } },
+  { "matio", "libmatio", { "mat" } },
   { "cjson/", "cJSON", { "io" } },
 }
 
