@@ -3,6 +3,7 @@
 // conv2d_bf16.cl -- the forward sweep (see conv2d_sweep.cl) with factors rounded to bfloat16 and sums in float, by the
 // instruction that multiplies pairs of them (AVX512-BF16). Inline assembly: a compiler or processor that does not know
 // it stops the process, so that this program is first tried in another one (la__program_probe).
+#define BF16
 #include "common.clh"
 
 #define UNROLL _Pragma("unroll")
@@ -29,27 +30,6 @@ typedef struct {
     int start, sg, sn, si, sj, sc;
     int scale, shift, by_run;
 } taps;
-
-// Rounded to nearest, ties to even; NaN stays NaN.
-static inline uint rounded(float x)
-{
-    const uint bits = as_uint(x);
-    return isnan(x) ? bits >> 16 | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
-
-static inline uint8 rounded_pairs(float16 x)
-{
-    uint8 pairs;
-    __asm__("vcvtneps2bf16 %1, %0" : "=v"(pairs) : "v"(x));
-    return pairs;
-}
-
-// sum + a.low b.low + a.high b.high in every lane
-static inline float16 add_products(float16 sum, uint16 a, uint16 b)
-{
-    __asm__("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
-    return sum;
-}
 
 // Weights, scaled, as packed[g][panel][tap][pair of run][NR], a last odd one with a zero; then the shift of every
 // panel. A work-item makes one row of NR.

@@ -15,12 +15,19 @@
 //   m[f][tile][j]        their products, j output channels
 //
 // The data gradient is the same over dy, with the weights turned by 180 degrees and their channels exchanged.
-// -DLANES=16: channels a vector holds (1 on GPUs). With -DMR=8 -DNR=32 there is the fused kernel for CPUs.
+// -DLANES=16: channels a vector holds (1 on GPUs). With -DMR=8 -DNR=32 there is the fused kernel for CPUs; with -DBF16
+// its products are those of factors rounded to bfloat16, summed in float: u and v then hold pairs of neighbouring k.
 #include "common.clh"
 
 #define UNROLL _Pragma("unroll")
 #define SIDE (TILE + 2)
 #define PAD 32
+#ifdef BF16
+#define PER 2 // input channels in one place of u and v
+#else
+#define PER 1
+#endif
+#define DEPTH(channels) (((channels) + PER - 1) / PER)
 
 #if LANES == 1
 typedef float vec;
@@ -126,6 +133,12 @@ static inline float scale_of(__global const float *weight, __global const float 
     return s->normed ? weight[i] / sqrt(variance[i] + s->eps) : 1.0f;
 }
 
+#ifdef BF16
+#define WEIGHT(t, j) as_float16(rounded_lanes(t[0][j]) | rounded_lanes(t[1][j]) << 16)
+#else
+#define WEIGHT(t, j) t[0][j]
+#endif
+
 // One work-item: LANES input channels by LANES output channels.
 __kernel void winograd_weights(__global float *u, __global const float *w, __global const float *bias,
                                __global const float *norm_weight, __global const float *norm_bias,
@@ -136,7 +149,7 @@ __kernel void winograd_weights(__global float *u, __global const float *w, __glo
     if (j0 >= wide)
         return;
     const int rows = min(LANES, s.depth - k0), columns = clamp(s.columns - j0, 0, LANES);
-    __global float *to = u + (size_t)(j0 / s.nr) * s.depth * s.nr + (size_t)k0 * s.nr + j0 % s.nr;
+    __global float *to = u + ((size_t)(j0 / s.nr) * DEPTH(s.depth) + k0 / PER) * s.nr + j0 % s.nr;
     vec g[9 * LANES], across[3 * SIDE * LANES];
     float scale[LANES];
 
@@ -177,11 +190,16 @@ __kernel void winograd_weights(__global float *u, __global const float *w, __glo
         }
     }
     for (int i = 0; i < SIDE; i++)
-        for (int k = 0; k < rows; k++) {
-            vec t[SIDE];
-            UNROLL for (int j = 0; j < 3; j++) t[j] = across[(3 * i + j) * LANES + k];
-            weight_line(t, 1);
-            UNROLL for (int j = 0; j < SIDE; j++) STORE(t[j], to + (size_t)(i * SIDE + j) * s.pitch + k * s.nr);
+        for (int k = 0; k < rows; k += PER) {
+            vec t[PER][SIDE];
+            UNROLL for (int h = 0; h < PER; h++)
+            {
+                UNROLL for (int j = 0; j < 3; j++) t[h][j] = k + h < rows ? across[(3 * i + j) * LANES + k + h]
+                                                                          : (vec)(0.0f);
+                weight_line(t[h], 1);
+            }
+            UNROLL for (int j = 0; j < SIDE; j++)
+                STORE(WEIGHT(t, j), to + (size_t)(i * SIDE + j) * s.pitch + k / PER * s.nr);
         }
     if (k0 > 0)
         return;
@@ -240,7 +258,12 @@ static inline void input_tile(__global float *v, __global const float *x, __glob
     UNROLL for (int i = 0; i < SIDE; i++)
     {
         input_line(t + i * SIDE, 1);
+#ifdef BF16
+        UNROLL for (int j = 0; j < SIDE; j++)
+            vstore8(as_float8(rounded_pairs(t[i * SIDE + j])), 0, v + (i * SIDE + j) * s->vpitch);
+#else
         UNROLL for (int j = 0; j < SIDE; j++) STORE(t[i * SIDE + j], v + (i * SIDE + j) * s->vpitch);
+#endif
     }
 }
 
@@ -324,6 +347,12 @@ __kernel void winograd_output(__global float *y, __global const float *m, __glob
 #endif
 #endif
 
+#ifdef BF16
+#define ADD_PRODUCTS(sum, a, b) add_products(sum, as_uint16(a), as_uint16(b))
+#else
+#define ADD_PRODUCTS(sum, a, b) fma(a, b, sum)
+#endif
+
 // m[tile][panel's channels] = v[tile][k] panel[k][NR] for MR tiles. A line from `ahead` on is fetched in each step:
 // weights come from memory, since those of one layer nearly fill the caches.
 static inline void multiply(__global float *m, int mrow, __global const float *v, int vrow, __global const float *b,
@@ -343,7 +372,7 @@ static inline void multiply(__global float *m, int mrow, __global const float *v
         UNROLL for (int r = 0; r < MR; r++)
         {
             const vec av = (vec)(a[r][k]);
-            UNROLL for (int q = 0; q < NV; q++) acc[r][q] = fma(av, bv[q], acc[r][q]);
+            UNROLL for (int q = 0; q < NV; q++) acc[r][q] = ADD_PRODUCTS(acc[r][q], av, bv[q]);
         }
     }
     UNROLL for (int r = 0; r < MR; r++) UNROLL for (int q = 0; q < NV; q++) STORE(acc[r][q], m + r * mrow + q * LANES);
@@ -357,8 +386,8 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_fused(
     __global const float *restrict residual, __global float *restrict scratch, const winograd s)
 {
     __global float *v = scratch + (size_t)get_global_id(0) * s.slot, *m = v + SIDE * SIDE * s.vpitch;
-    __global const float *shift = u + (size_t)SIDE * SIDE * s.panels * s.c * NR, *zero = shift + s.panels * NR;
-    const int vrow = (s.c + LANES - 1) / LANES * LANES;
+    const int depth = DEPTH(s.c), vrow = (s.c + LANES - 1) / LANES * LANES / PER;
+    __global const float *shift = u + (size_t)SIDE * SIDE * s.panels * depth * NR, *zero = shift + s.panels * NR;
 
     for (int item = (int)get_global_id(0); item < s.items; item += (int)get_global_size(0)) {
         const int first = item % s.blocks * s.block, tiles = min(s.block, s.tiles - first);
@@ -366,15 +395,15 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void winograd_fused(
         for (int t = 0; t < tiles; t++) {
             const place at = place_of(&s, first + t);
             for (int c = 0; c < s.c; c += LANES)
-                input_tile(v + t * vrow + c, x, zero, &s, at, c);
+                input_tile(v + t * vrow + c / PER, x, zero, &s, at, c);
         }
         for (int f = 0; f < SIDE * SIDE; f++)
             for (int p = 0; p < panels; p++) {
-                __global const float *b = u + ((size_t)f * s.panels + panel + p) * s.c * NR;
-                __global const float *next = b + (size_t)(p + 1 < panels ? 1 : s.panels - p) * s.c * NR;
+                __global const float *b = u + ((size_t)f * s.panels + panel + p) * depth * NR;
+                __global const float *next = b + (size_t)(p + 1 < panels ? 1 : s.panels - p) * depth * NR;
                 for (int t = 0; t < tiles; t += MR) // each step fetches a sixteenth, the first NR / 16 of them all
-                    multiply(m + f * s.mpitch + t * s.row + p * NR, s.row, v + f * s.vpitch + t * vrow, vrow, b, s.c,
-                             tiles - t, t / MR < NR / 16 ? next + t / MR * s.c * 16 : b);
+                    multiply(m + f * s.mpitch + t * s.row + p * NR, s.row, v + f * s.vpitch + t * vrow, vrow, b, depth,
+                             tiles - t, t / MR < NR / 16 ? next + t / MR * depth * 16 : b);
             }
         for (int t = 0; t < tiles; t++) {
             const place at = place_of(&s, first + t);

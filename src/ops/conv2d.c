@@ -2,7 +2,7 @@
  *
  * conv2d.c -- two-dimensional convolution: what it takes, and which kernels do it.
  */
-#include "ops/conv2d.h"
+#include "ops/winograd.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -221,18 +221,26 @@ static int refuse(const la_call *c, la_method method)
     return la_fail(LA_EARG, "%s: method %s cannot do this convolution", c->op->name, name[method]);
 }
 
-static int as_bfloat16(const la_call *c, const la_conv *s, la_method method, la_tensor *y, const la_tensor *x,
+static int as_bfloat16(const la_call *c, const la_conv *s, la_method asked, la_tensor *y, const la_tensor *x,
                        const la_filter *f, const la_epilogue *e)
 {
     int err = 0;
     bool works = false;
-    if (method == LA_AUTO || method == LA_CPU)
+    la_conv_plan winograd;
+    la_method method = asked;
+    if (method == LA_AUTO || method == LA_CPU || (method == LA_WINOGRAD4 && la__winograd_fits(s)))
         LA_TRY(la__conv_bf16_works(&works, c->dev));
     if (!works)
         return la_fail(LA_EARG,
                        "%s: precision must be default or strict here: bfloat16 needs a processor that multiplies it "
-                       "(AVX512-BF16) and method auto or cpu",
+                       "(AVX512-BF16) and method auto, cpu or, where it fits, winograd4",
                        c->op->name);
+    if (method == LA_AUTO && la__winograd_fits(s))
+        method = la__winograd_pays(s, LA_BFLOAT16);
+    if (method == LA_WINOGRAD4 && la__winograd_bf16(&winograd, c->dev))
+        return la__winograd_forward(c->dev, s, &winograd, y, x, f, e);
+    if (asked == LA_WINOGRAD4)
+        return refuse(c, asked);
     LA_TRY(la__conv_bf16_forward(c->dev, s, y, x, f, e));
 done:
     return err;
@@ -334,7 +342,8 @@ static const la_param params[] = {
     { LA_P_INTS, "dilation", "1", "pixels from one tap of the kernel to the next: 1 or 2 numbers", NULL },
     { LA_P_INT, "groups", "1", "channels are split into that many convolutions; C for a depthwise one", NULL },
     { LA_P_CHOICE, "precision", "default",
-      "default: float32; strict: float32, no fast algorithm with larger errors; bfloat16: factors rounded to that",
+      "default: float32; strict: float32, no fast algorithm with larger errors; bfloat16: forward, factors rounded to "
+      "8 bits (Winograd's after its transform), sums float32; gradients and depthwise ones as with default",
       LA_PRECISIONS },
     { LA_P_CHOICE, "method", "auto", "which kernels; all but auto are there to compare with", LA_METHODS },
     { LA_P_END, NULL, NULL, NULL, NULL }

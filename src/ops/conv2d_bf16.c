@@ -74,7 +74,8 @@ int la__conv_bf16_works(bool *works, la_device *dev)
         verdict = good ? GOOD : BAD;
         la__program_judge(dev, "conv2d_bf16", "probed", verdict);
     }
-    *works = verdict == GOOD && la__trusted(dev, "conv2d_bf16", NULL, la__conv_trial_bf16, NULL);
+    *works = verdict == GOOD && la__trusted(dev, "conv2d_bf16", NULL, la__conv_trial_bf16,
+                                            &(la_conv_plan){ .method = LA_CPU, .bf16 = true });
 done:
     return err;
 }

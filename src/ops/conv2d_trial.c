@@ -123,7 +123,7 @@ static int compare(bool *good, problem *p, la_device *dev, const la_conv_plan *p
     for (int i = 0; i < LA_NORMS; i++)
         f.norm[i] = p->norm[i];
     LA_TRY(la_tensor_new(&p->result, dev, LA_F32, LA_DIMS(n)));
-    if (plan->bf16)
+    if (plan->bf16 && plan->method == LA_CPU)
         LA_TRY(
             la__conv_bf16_forward(dev, &p->s, p->result, p->x, &f, &(la_epilogue){ p->y->storage->buffer, LOW, HIGH }));
     else if (which == FORWARD)
@@ -134,7 +134,8 @@ static int compare(bool *good, problem *p, la_device *dev, const la_conv_plan *p
     else
         LA_TRY(la__conv_backward_weight(dev, &p->s, plan, p->result, p->y, p->x));
     LA_TRY(la_tensor_read(p->result, got));
-    *good = la__trial_close(got, p->want, n);
+    /* Winograd's transforms make numbers that bfloat16 does not hold, and the bounds cut the largest */
+    *good = la__trial_within(got, p->want, n, plan->bf16 && plan->method != LA_CPU ? 1e-1 : 1e-4);
 done:
     la_tensor_release(&p->result);
     free(got);
@@ -240,8 +241,7 @@ int la__conv_trial_whole(bool *good, la_device *dev, const void *plan)
     return trial(good, dev, plan, FORWARD, p->whole->kernel > 0 ? FORWARD : DATA);
 }
 
-int la__conv_trial_bf16(bool *good, la_device *dev, const void *unused)
+int la__conv_trial_bf16(bool *good, la_device *dev, const void *plan)
 {
-    (void)unused;
-    return trial(good, dev, &(la_conv_plan){ .method = LA_CPU, .bf16 = true }, FORWARD, FORWARD);
+    return trial(good, dev, plan, FORWARD, FORWARD);
 }

@@ -138,13 +138,18 @@ void la__trial_numbers(float *out, int n, uint32_t seed)
     }
 }
 
-bool la__trial_close(const float *got, const double *expected, int n)
+bool la__trial_within(const float *got, const double *expected, int n, double tolerance)
 {
     double largest = 0;
     for (int i = 0; i < n; i++)
         largest = fmax(largest, fabs(expected[i]));
     for (int i = 0; i < n; i++)
-        if (!(fabs((double)got[i] - expected[i]) <= 1e-4 * largest))
+        if (!(fabs((double)got[i] - expected[i]) <= tolerance * largest))
             return false;
     return true;
+}
+
+bool la__trial_close(const float *got, const double *expected, int n)
+{
+    return la__trial_within(got, expected, n, 1e-4);
 }

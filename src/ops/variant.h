@@ -71,7 +71,9 @@ bool la__trusted(la_device *dev, const char *program, const char *options, la_tr
 /* For trials: n pseudo-random numbers in (-1, 1), the same every time. */
 void la__trial_numbers(float *out, int n, uint32_t seed);
 
-/* For trials: |got - expected| <= 1e-4 max |expected| everywhere; false where anything is NaN. */
+/* For trials: |got - expected| <= tolerance max |expected| everywhere, 1e-4 for "close"; false where anything is NaN.
+ */
+bool la__trial_within(const float *got, const double *expected, int n, double tolerance);
 bool la__trial_close(const float *got, const double *expected, int n);
 
 #endif

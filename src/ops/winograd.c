@@ -35,7 +35,7 @@ typedef struct job {
     la_device *dev;
     const la_conv_plan *plan;
     la_winograd s;
-    int tile, frequencies, lanes, nr;
+    int tile, frequencies, lanes, nr, per; /* per: input channels in one place of u and v */
     const la_buffer *y, *x, *residual;
     const la_filter *filter;
     bool gradient;
@@ -76,9 +76,16 @@ la_method la__winograd_pays(const la_conv *s, la_precision precision)
 {
     const int64_t large = (int64_t)s->n * LA_CEIL(s->oh, 4) * LA_CEIL(s->ow, 4);
     const int64_t small = (int64_t)s->n * LA_CEIL(s->oh, 2) * LA_CEIL(s->ow, 2);
-    if (precision == LA_BFLOAT16 || s->c < 16 || s->o < 16)
+    if (s->c < 16 || s->o < 16)
         return LA_AUTO;
-    return precision == LA_DEFAULT && large >= 8 ? LA_WINOGRAD4 : small >= 8 ? LA_WINOGRAD2 : LA_AUTO;
+    return precision != LA_STRICT && large >= 8 ? LA_WINOGRAD4 : small >= 8 ? LA_WINOGRAD2 : LA_AUTO;
+}
+
+bool la__winograd_bf16(la_conv_plan *p, la_device *dev)
+{
+    static const la_tile tile = { 8, 32, "-DTILE=4 -DLANES=16 -DMR=8 -DNR=32 -DFETCH -DBF16" };
+    *p = (la_conv_plan){ .method = LA_WINOGRAD4, .tile = &tile, .options = tile.options, .bf16 = true };
+    return la__trusted(dev, "winograd", p->options, la__conv_trial_bf16, p);
 }
 
 bool la__winograd_choose(la_conv_plan *p, la_device *dev, const la_conv *s, la_method wish, la_precision precision)
@@ -116,7 +123,7 @@ static int transform_weights(la_derived *out, const job *j)
                               .biased = f->bias && !j->gradient,
                               .normed = f->norm[LA_NORM_WEIGHT] != NULL,
                               .eps = (float)f->eps };
-    t.pitch = t.panels * depth * nr;
+    t.pitch = t.panels * LA_CEIL(depth, j->per) * nr;
     const int64_t floats = (int64_t)j->frequencies * t.pitch + t.panels * nr + PAD;
     const la_buffer *w = f->weight->storage->buffer, *norm[LA_NORMS];
     for (int i = 0; i < LA_NORMS; i++)
@@ -146,18 +153,18 @@ done:
 /* How many tiles and panels a work-item takes at once: what takes the least time by the clocks that the parts have been
  * seen to need. A multiply-add of 16 lanes takes 1/2, the weights come with 31 bytes a clock, and a tile's transforms
  * take 25 a vector, twice that where v and m leave a cache of 1.25 MB. They get 5 MB per core at most. */
-static void cut(la_winograd *s, unsigned units, int frequencies, const la_tile *tile)
+static void cut(la_winograd *s, unsigned units, int frequencies, int per, const la_tile *tile)
 {
     enum { MOST = 64, CACHE = 5 << 16, SLOT = 5 << 18 };
     double least = INFINITY;
-    const int32_t all = LA_CEIL(s->tiles, tile->mr) * tile->mr;
+    const int32_t all = LA_CEIL(s->tiles, tile->mr) * tile->mr, depth = LA_CEIL(s->c, per);
 
     for (int32_t block = tile->mr; block <= MOST && block <= all; block += tile->mr)
         for (int32_t parts = 1; parts <= s->panels; parts++) {
             const int32_t wide = LA_CEIL(s->panels, parts), blocks = LA_CEIL(s->tiles, block);
             const int32_t items = blocks * LA_CEIL(s->panels, wide);
-            const double columns = (double)wide * tile->nr, floats = (double)frequencies * block * (s->c + columns);
-            const double item = frequencies * (double)s->c * columns * (block / 32.0 + 0.13) +
+            const double columns = (double)wide * tile->nr, floats = (double)frequencies * block * (depth + columns);
+            const double item = frequencies * (double)depth * columns * (block / 32.0 + 0.13) +
                                 floats * (floats > CACHE ? 1.4 : 0.7);
             const double time = ceil(items / (double)units) * item;
             if (time < least && (floats <= SLOT || block == tile->mr)) {
@@ -179,10 +186,11 @@ static int run_fused(const job *j, const la_buffer *u)
     const unsigned units = la__device_units(j->dev);
 
     s.panels = LA_CEIL(s.o, j->nr);
-    cut(&s, units, j->frequencies, j->plan->tile);
+    cut(&s, units, j->frequencies, j->per, j->plan->tile);
     const int32_t slots = (unsigned)s.items < units ? s.items : (int32_t)units;
     s.row = s.wide * j->nr;
-    s.vpitch = s.block * LA_CEIL(s.c, j->lanes) * j->lanes + 16; /* off the multiples that share lines of the cache */
+    /* off the multiples that share lines of the cache */
+    s.vpitch = s.block * LA_CEIL(s.c, j->lanes) * j->lanes / j->per + 16;
     s.mpitch = s.block * s.row + 16;
     s.slot = j->frequencies * (s.vpitch + s.mpitch);
     LA_TRY(la__buffer_take(&scratch, j->dev, (size_t)slots * (size_t)s.slot * 4));
@@ -255,6 +263,7 @@ static int run(job *j)
     j->frequencies = (j->tile + 2) * (j->tile + 2);
     j->lanes = t ? t->nr / 2 : 1;
     j->nr = t ? t->nr : s->o;
+    j->per = j->plan->bf16 ? 2 : 1;
     s->th = LA_CEIL(s->oh, j->tile);
     s->tw = LA_CEIL(s->ow, j->tile);
     s->tiles *= s->th * s->tw;

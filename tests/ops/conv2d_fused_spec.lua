@@ -274,6 +274,49 @@ describe("conv2d_fused in bfloat16", function()
     end)
   end
 
+  -- Winograd's transforms are rounded, not x and the weights: no exact reference, but an error that is known. A
+  -- factor's is 2^-9 / sqrt(3) of it (rms); F(4x4, 3x3) makes five times the direct sum's of it.
+  for _, layer in ipairs {
+    { "3 x 3, as many channels as fill vectors", { 2, 8, 8, 32 }, { 32, 3, 3, 32 }, 1 },
+    { "3 x 3, odd sizes, 37 to 45 channels", { 3, 11, 7, 37 }, { 45, 3, 3, 37 }, 1 },
+    { "3 x 3, no padding, 16 to 70 channels", { 1, 15, 14, 16 }, { 70, 3, 3, 16 }, 0 },
+  } do
+    local label <const>, xs <const>, ws <const>, padding <const> = table.unpack(layer)
+    it("by Winograd: " .. label, function()
+      if not possible then
+        pending(message)
+      end
+      local rng <const> = optest.rng("bfloat16 by Winograd " .. label)
+      local x <const>, w <const>, b <const> = rng.randn(table.unpack(xs)), rng.randn(table.unpack(ws)), rng.randn(ws[1])
+      local want <const> = convolution(x, w, b, { padding = padding })
+      local residual <const> = rng.randn(table.unpack(want.shape))
+      local square, worst, off = 0, 0, 0
+      local t <const> = optest.tensor
+      for _, method in ipairs { "winograd4", "auto" } do
+        local got <const> = P(la.conv2d_fused(t(x), t(w), t(b), nil, nil, nil, nil, t(residual),
+          { padding = padding, precision = "bfloat16", method = method })).data
+        for i, v in ipairs(want.data) do
+          local d <const> = math.abs(got[i] - v - residual.data[i])
+          square, off, worst = square + v * v, off + d * d, math.max(worst, d == d and d or math.huge)
+        end
+      end
+      local rms <const> = math.sqrt(square / #want.data / 2)
+      off = math.sqrt(off / square)
+      assert.is_true(off > 4e-3 and off < 2e-2, ("relative difference %g"):format(off))
+      assert.is_true(worst < 0.08 * rms, ("worst difference %g of %g"):format(worst, rms))
+    end)
+  end
+
+  it("refuses Winograd where it does not fit", function()
+    if not possible then
+      pending(message)
+    end
+    local ok <const>, refusal <const> = pcall(la.conv2d, la.ones(1, 9, 9, 16), la.ones(16, 3, 3, 16), nil,
+      { precision = "bfloat16", method = "winograd4", stride = 2 })
+    assert.is_false(ok)
+    assert.is_truthy(refusal:find "winograd4")
+  end)
+
   it("takes a norm, keeps NaN, and its gradient is that of float32", function()
     if not possible then
       pending(message)

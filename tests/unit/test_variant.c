@@ -199,7 +199,7 @@ static void winograd_where_it_pays(void **state)
     unsetenv("LUALIGN_METHOD");
     assert_int_equal(la__winograd_pays(&good, LA_DEFAULT), LA_WINOGRAD4);
     assert_int_equal(la__winograd_pays(&good, LA_STRICT), LA_WINOGRAD2);
-    assert_int_equal(la__winograd_pays(&good, LA_BFLOAT16), LA_AUTO);
+    assert_int_equal(la__winograd_pays(&good, LA_BFLOAT16), LA_WINOGRAD4);
     assert_int_equal(la__winograd_pays(&few, LA_DEFAULT), LA_AUTO);
     assert_int_equal(la__winograd_pays(&tiny, LA_DEFAULT), LA_WINOGRAD2);
     la_conv_plan p = la__conv_plan_sweep(dev, &good, LA_AUTO, LA_DEFAULT, false);
