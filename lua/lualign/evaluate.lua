@@ -118,15 +118,21 @@ local function flow_score(pair, map, o)
   return la.metrics.flow.accuracy(flow, la.io.load_flo(pair.truth), mask:select(3, 1):contiguous())
 end
 
+-- PCK at every alpha; not a number where the pair has no keypoints.
+local function point_scores(pair, result, map, o)
+  local count <const>, pck <const> = #pair.source_points, {}
+  local found <const> = count > 0 and found_points(pair, result, map)
+  local side <const> = pair.reference or la.metrics.box_side(pair.source_points)
+  for k, alpha in ipairs(o.alphas) do
+    pck[k] = found and la.metrics.pck(found, pair.source_points, alpha, side) or 0 / 0
+  end
+  return { pck = pck, points = count }
+end
+
 -- What the pair can be scored by, for one transformation or, without one, for the points of the result.
 local function scores_of(pair, result, map, o)
   if pair.source_points then
-    local side <const> = pair.reference or la.metrics.box_side(pair.source_points)
-    local pck <const> = {}
-    for k, alpha in ipairs(o.alphas) do
-      pck[k] = la.metrics.pck(found_points(pair, result, map), pair.source_points, alpha, side)
-    end
-    return { pck = pck }
+    return point_scores(pair, result, map, o)
   elseif not map then
     error("evaluate: the method gives no transformation, which masks and flow need", 0)
   elseif pair.source_outline then

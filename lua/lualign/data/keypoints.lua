@@ -19,9 +19,12 @@ function keypoints.number(row, column, path)
   return value
 end
 
--- "1.5;2;3" -> list; every element a finite number.
+-- "1.5;2;3" -> list; every element a finite number. Nothing is an empty list.
 local function list(row, column, path)
   local values <const> = {}
+  if row[column] == "" then
+    return values
+  end
   for text in (row[column] .. ";"):gmatch "([^;]*);" do
     local v <const> = tonumber(text)
     if not v or v ~= v or math.abs(v) == math.huge then
@@ -75,9 +78,20 @@ function keypoints.pf_willow(root)
   return pairs_
 end
 
---- Any list: columns source_image, target_image, XA, YA, XB, YB (numbers joined by ';', pixels), and optionally
---- category or
--- class. Image paths are relative to root; sizes are read from the images.
+-- The keypoints that both images have, as two lists: those with a coordinate of -1 are missing.
+local function mutual(xa, ya, xb, yb)
+  local a <const>, b <const> = {}, {}
+  for k = 1, #xa do
+    if xa[k] ~= -1 and ya[k] ~= -1 and xb[k] ~= -1 and yb[k] ~= -1 then
+      a[#a + 1], b[#b + 1] = { xa[k], ya[k] }, { xb[k], yb[k] }
+    end
+  end
+  return a, b
+end
+
+--- Any list: columns source_image, target_image, XA, YA, XB, YB (numbers joined by ';', pixels; points with a
+-- coordinate of -1 are missing), and optionally category or class. Image paths are relative to root; sizes are read
+-- from the images.
 function keypoints.list(path, root)
   local pairs_ <const>, sizes <const> = {}, {}
   local function size_of(image)
@@ -94,10 +108,7 @@ function keypoints.list(path, root)
       error(string.format("%s:%d: XA, YA, XB and YB must be equally long, got %d, %d, %d, %d", path, row.line,
         #xa, #ya, #xb, #yb), 0)
     end
-    local a <const>, b <const> = {}, {}
-    for k = 1, #xa do
-      a[k], b[k] = { xa[k], ya[k] }, { xb[k], yb[k] }
-    end
+    local a <const>, b <const> = mutual(xa, ya, xb, yb)
     local source <const>, target <const> = root .. "/" .. row.source_image, root .. "/" .. row.target_image
     pairs_[#pairs_ + 1] = {
       source = source, target = target, category = row.category or row.class or "all",

@@ -262,6 +262,12 @@ function geometry.map_points(stages, points)
   return points
 end
 
+--- The same as warp_grid, of pixels as points: how the paper's code scores masks and flow. It differs for homographies,
+-- by the 1e-5 that points add to the denominator.
+function geometry.point_grid(stages, height, width)
+  return geometry.map_points(stages, geometry.grid("affine", geometry.identity "affine", height, width))
+end
+
 -- 1 where both coordinates of a grid (..., 2) lie strictly within (-1, 1).
 local function strictly_inside(grid)
   return la.lt(la.max(la.abs(grid), -1), 1)
@@ -272,14 +278,15 @@ end
 -- that leave the source get 1e10, as the paper's code writes them.
 function geometry.flow(stages, height, width, source_size)
   return la.scope(la.no_grad, function()
-    local grid <const> = geometry.warp_grid(stages, height, width)
+    local grid <const> = geometry.point_grid(stages, height, width)
     if grid:size(1) ~= 1 then
       error(string.format("flow: takes one sample's stages, got %d", grid:size(1)), 2)
     end
-    local half <const> = la.tensor { (source_size[1] - 1) / 2, (source_size[2] - 1) / 2 }
-    local x <const> = la.arange(0, width):reshape(1, width, 1):expand(height, width, 1)
-    local y <const> = la.arange(0, height):reshape(height, 1, 1):expand(height, width, 1)
-    local flow <const> = (grid:squeeze(1) + 1) * half - la.cat({ x, y }, -1)
+    local x <const> = la.arange(1, width + 1):reshape(1, width, 1):expand(height, width, 1)
+    local y <const> = la.arange(1, height + 1):reshape(height, 1, 1):expand(height, width, 1)
+    -- n (L - 1) / 2 + 1 + (L - 1) / 2 in this order, as the paper's code rounds: whole positions stay whole
+    local last <const> = la.tensor { source_size[1] - 1, source_size[2] - 1 }
+    local flow <const> = grid:squeeze(1) * last / 2 + 1 + last / 2 - la.cat({ x, y }, -1)
     local inside <const> = strictly_inside(grid):reshape(height, width, 1):expand(height, width, 2)
     return la.where(inside, flow, la.full({ height, width, 2 }, 1e10))
   end)

@@ -48,44 +48,11 @@ function metrics.pck_at(found, truth, alphas)
   return scores
 end
 
---- Means over pairs, in all and by category.
--- rows: list of { category = name, pck = {..} }. Returns the overall list, and a sorted list of
--- { category =, pairs =, pck = {..} }.
-function metrics.summary(rows, count)
-  local all <const>, by_name <const>, categories <const> = {}, {}, {}
-  for k = 1, count do
-    all[k] = 0
-  end
-  for _, row in ipairs(rows) do
-    local c = by_name[row.category]
-    if not c then
-      c = { category = row.category, pairs = 0, pck = {} }
-      for k = 1, count do
-        c.pck[k] = 0
-      end
-      by_name[row.category] = c
-      categories[#categories + 1] = c
-    end
-    c.pairs = c.pairs + 1
-    for k = 1, count do
-      c.pck[k] = c.pck[k] + row.pck[k]
-      all[k] = all[k] + row.pck[k] / #rows
-    end
-  end
-  for _, c in ipairs(categories) do
-    for k = 1, count do
-      c.pck[k] = c.pck[k] / c.pairs
-    end
-  end
-  table.sort(categories, function(a, b) return a.category < b.category end)
-  return all, categories
-end
-
 -- Adds a number to a mean; NaN and nil do not count.
-local function count_in(means, name, value)
+local function count_in(means, name, value, weight)
   if value and value == value then
     local m <const> = means[name] or { sum = 0, count = 0 }
-    m.sum, m.count = m.sum + value, m.count + 1
+    m.sum, m.count = m.sum + weight * value, m.count + weight
     means[name] = m
   end
 end
@@ -100,9 +67,10 @@ local function mean_of(means, columns)
 end
 
 --- Means over pairs of any scores, in all and by category; NaN and what is missing do not count.
--- columns: { { name, function(row) }, ... }. Returns { pairs =, name = mean, ... }, and a sorted list of the same with
+-- columns: { { name, function(row) }, ... }. weight: function(row), what a row counts, 1 if left out: with the number
+-- of its points the mean is over points. Returns { pairs =, name = mean, ... }, and a sorted list of the same with
 -- category =.
-function metrics.means(rows, columns)
+function metrics.means(rows, columns, weight)
   local all <const>, by_category <const>, names <const> = {}, {}, {}
   for _, row in ipairs(rows) do
     local own = by_category[row.category]
@@ -114,8 +82,9 @@ function metrics.means(rows, columns)
     own.pairs = own.pairs + 1
     for _, column in ipairs(columns) do
       local value <const> = column[2](row)
-      count_in(all, column[1], value)
-      count_in(own.means, column[1], value)
+      local counts <const> = weight and weight(row) or 1
+      count_in(all, column[1], value, counts)
+      count_in(own.means, column[1], value, counts)
     end
   end
   table.sort(names)
@@ -127,6 +96,24 @@ function metrics.means(rows, columns)
   local total <const> = mean_of(all, columns)
   total.pairs = #rows
   return total, list
+end
+
+--- The same of PCK at `count` thresholds. rows: list of { category =, pck = {..} }. Returns the overall list, zeros of
+-- no rows, and a sorted list of { category =, pairs =, pck = {..} }.
+function metrics.summary(rows, count)
+  local columns <const> = {}
+  for k = 1, count do
+    columns[k] = { k, function(row) return row.pck[k] end }
+  end
+  local all <const>, categories <const> = metrics.means(rows, columns)
+  for i, c in ipairs(categories) do
+    categories[i] = { category = c.category, pairs = c.pairs, pck = table.move(c, 1, count, 1, {}) }
+  end
+  local means <const> = {}
+  for k = 1, count do
+    means[k] = #rows > 0 and all[k] or 0
+  end
+  return means, categories
 end
 
 return metrics

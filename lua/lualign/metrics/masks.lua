@@ -45,7 +45,7 @@ end
 --- The source's mask (hA, wA) seen in the target's frame: uint8 (height, width), where the warped mask is above 1/2.
 function masks.warp(mask, stages, height, width)
   return la.scope(la.no_grad, function()
-    local grid <const> = la.geometry.warp_grid(stages, height, width)
+    local grid <const> = la.geometry.point_grid(stages, height, width)
     local image <const> = mask:astype("float32"):reshape(1, mask:size(1), mask:size(2), 1)
     return la.gt(la.grid_sample(image, grid), 0.5):astype("uint8"):reshape(height, width)
   end)
@@ -59,20 +59,30 @@ local function bytes_of(mask, name)
   return mask:bytes()
 end
 
---- |a and b| / |a or b| of two masks of one size; NaN where both are empty.
-function masks.iou(a, b)
+-- The bytes of two masks of one size.
+local function both_bytes(name, a, b)
   local x <const>, y <const> = bytes_of(a, "a"), bytes_of(b, "b")
-  local both, either = 0, 0
+  if a:size(1) ~= b:size(1) or a:size(2) ~= b:size(2) then
+    error(string.format("masks.%s: a and b must be of one size, got (%s) and (%s)", name, table.concat(a:shape(), ", "),
+      table.concat(b:shape(), ", ")), 3)
+  end
+  return x, y
+end
+
+--- |a and b| / |a or b| of a mask and a true one, b, of the same size; NaN where b is empty.
+function masks.iou(a, b)
+  local x <const>, y <const> = both_bytes("iou", a, b)
+  local both, either, all = 0, 0, 0
   for k = 1, #x do
     local p <const>, q <const> = x:byte(k), y:byte(k)
-    both, either = both + (p & q), either + (p | q)
+    both, either, all = both + (p & q), either + (p | q), all + q
   end
-  return both / either
+  return all > 0 and both / either or 0 / 0
 end
 
 --- The share of pixels whose labels agree.
 function masks.label_transfer(a, b)
-  local x <const>, y <const> = bytes_of(a, "a"), bytes_of(b, "b")
+  local x <const>, y <const> = both_bytes("label_transfer", a, b)
   local same = 0
   for k = 1, #x do
     same = same + (x:byte(k) == y:byte(k) and 1 or 0)
