@@ -6,12 +6,16 @@ local la <const> = require "lualign"
 local cli <const> = require "lualign.cli"
 
 local parser <const> = cli.parser("evaluate", "Scores an alignment by what it transfers: keypoints, masks or flow.")
-parser:option("--dataset", "pf-willow, pf-pascal, caltech, tss, or pairs (keypoints in --list)", "pf-willow")
-  :choices { "pf-willow", "pf-pascal", "caltech", "tss", "pairs" }
+parser:option("--dataset", "pf-willow, pf-pascal, caltech, tss, pascal-parts, spair-71k, or pairs (keypoints in "
+  .. "--list)", "pf-willow")
+  :choices { "pf-willow", "pf-pascal", "caltech", "tss", "pascal-parts", "spair-71k", "pairs" }
 parser:option("--root", "folder of the data set"):argname("DIR"):count(1)
 parser:option("--list", "for pairs and pf-pascal: CSV with source_image, target_image, XA, YA, XB, YB"):argname("FILE")
 parser:option("--protocol", "of pf-pascal: scnet (images of 224 x 224, as the paper) or box", "scnet")
   :choices { "scnet", "box" }
+parser:option("--annotations", "of pf-willow and pf-pascal: keypoints from the list, or from the archive's mat files",
+  "list"):choices { "list", "mat" }
+parser:option("--split", "of spair-71k: trn, val or test", "test"):choices { "trn", "val", "test" }
 parser:option("--train-list", "of pf-pascal: report what its test pairs share with that list"):argname("FILE")
 parser:option("--alpha", "thresholds of PCK, joined by commas", "0.05,0.1,0.15"):argname("A")
 parser:option("--model", "a trained network, or identity, nearest, ransac-affine, ransac-homography, or untrained "
@@ -34,13 +38,19 @@ local args <const> = cli.parse(parser, arg)
 local function pairs_of_dataset()
   local benchmarks <const> = la.data.benchmarks
   if args.dataset == "pf-willow" then
-    return benchmarks.pf_willow(args.root)
+    return benchmarks.pf_willow(args.root, { annotations = args.annotations })
   elseif args.dataset == "pf-pascal" then
-    return benchmarks.pf_pascal(args.root, { protocol = args.protocol, list = args.list })
+    return benchmarks.pf_pascal(args.root, {
+      protocol = args.protocol, list = args.list, annotations = args.annotations,
+    })
   elseif args.dataset == "caltech" then
     return benchmarks.caltech(args.root)
   elseif args.dataset == "tss" then
     return benchmarks.tss(args.root)
+  elseif args.dataset == "pascal-parts" then
+    return benchmarks.pascal_parts(args.root)
+  elseif args.dataset == "spair-71k" then
+    return benchmarks.spair(args.root, { split = args.split })
   elseif not args.list then
     cli.fail("--dataset pairs needs --list")
   end
@@ -197,6 +207,11 @@ for k, column in ipairs(columns) do
 end
 print(string.format("%-20s %5d        %s", "mean over classes", #categories,
   line(columns, (la.metrics.means(categories, classes)))))
+if rows[1].difficulty then
+  for _, group in ipairs(require("lualign.data.spair").breakdown(rows, columns)) do
+    print(string.format("%-20s %5d pairs  %s", group.kind .. " " .. group.category, group.pairs, line(columns, group)))
+  end
+end
 if rows[1].first then
   print(string.format("%-20s %5d pairs  %s", "first stage alone", #rows,
     line(columns, (la.metrics.means(rows, first_only(columns))))))
@@ -211,6 +226,7 @@ if args.json then
   la.io.write_file(args.json, la.io.json_encode(plain {
     dataset = args.dataset, protocol = args.dataset == "pf-pascal" and args.protocol or nil, model = args.model,
     refine = args.refine, alphas = alphas, means = all, categories = categories, pairs = rows,
+    difficulty = rows[1].difficulty and require("lualign.data.spair").breakdown(rows, columns) or nil,
   }) .. "\n")
 end
 print(line(columns, all))

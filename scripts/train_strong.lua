@@ -14,6 +14,8 @@ local PAPER <const> = {
 local parser <const> = cli.parser("train_strong", "Trains from synthetic warps of single images.")
 parser:option("--images", "CSV with a column image, or a folder; may be repeated"):argname("FILE|DIR"):count("+")
 parser:option("--validate", "the same, for the loss by which the best model is kept"):argname("FILE|DIR"):count("*")
+parser:option("--root", "folder that pictures of lists are relative to (default: the list's own)"):argname("DIR")
+parser:flag("--fixed", "take transformations from the lists, as the authors' oldest ones have them, not at random")
 parser:option("--out", "folder for checkpoints and the log", "runs/strong"):argname("DIR")
 parser:option("--recipe", "short: one phase of --steps, falling rate; paper: two phases of 50 epochs, as published",
   "short"):choices { "short", "paper" }
@@ -40,13 +42,24 @@ end
 local model <const> = args.model and la.models.load(args.model) or la.models.weakalign {
   backbone = args.backbone, weights = args.weights, stages = stages, identity = args.recipe ~= "paper",
 }
-local images <const> = la.data.synthetic.find_images(args.images)
-local held_out <const> = #args.validate > 0 and la.data.synthetic.find_images(args.validate) or nil
+local images <const> = la.data.synthetic.find_images(args.images, args.root)
+local held_out <const> = #args.validate > 0 and la.data.synthetic.find_images(args.validate, args.root) or nil
 local paper <const> = args.recipe == "paper"
+
+-- The transformations that lists fix for a stage.
+local function fixed_thetas(places, stage)
+  local all <const> = {}
+  for _, place in ipairs(args.fixed and places or {}) do
+    local _, thetas <const> = la.data.synthetic.read_list(place, args.root, stage.model)
+    table.move(thetas, 1, #thetas, #all + 1, all)
+  end
+  return args.fixed and all or nil
+end
 
 local function data_of(list, stage)
   return la.data.synthetic {
-    images = list, model = stage.model, grid = stage.grid, style = args.style, flip = not paper or PAPER.flip,
+    images = list, thetas = fixed_thetas(list == images and args.images or args.validate, stage),
+    model = stage.model, grid = stage.grid, style = args.style, flip = not paper or PAPER.flip,
     canvas = paper and PAPER.canvas or { 300, 400 }, size = model.config.size,
   }
 end

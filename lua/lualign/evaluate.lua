@@ -17,7 +17,7 @@ function evaluate.identity()
   return function(pair)
     return {
       points = pair.target_points and la.geometry.normalise(pair.target_points, pair.target_size),
-      map = not pair.target_points and { affine = la.tensor { { 1, 0, 0, 0, 1, 0 } } } or nil,
+      map = (not pair.target_points or pair.parts) and { affine = la.tensor { { 1, 0, 0, 0, 1, 0 } } } or nil,
     }
   end
 end
@@ -118,6 +118,15 @@ local function flow_score(pair, map, o)
   return la.metrics.flow.accuracy(flow, la.io.load_flo(pair.truth), mask:select(3, 1):contiguous())
 end
 
+-- Of parts, where there are any.
+local function part_score(pair, map)
+  local part_masks <const>, which <const> = require("lualign.data.annotations").part_masks, pair.parts.which
+  if not map or #which == 0 then
+    return 0 / 0
+  end
+  return la.metrics.masks.parts_iou(part_masks(pair.parts.source, which), part_masks(pair.parts.target, which), map)
+end
+
 -- PCK at every alpha; not a number where the pair has no keypoints.
 local function point_scores(pair, result, map, o)
   local count <const>, pck <const> = #pair.source_points, {}
@@ -126,7 +135,7 @@ local function point_scores(pair, result, map, o)
   for k, alpha in ipairs(o.alphas) do
     pck[k] = found and la.metrics.pck(found, pair.source_points, alpha, side) or 0 / 0
   end
-  return { pck = pck, points = count }
+  return { pck = pck, points = count, iou = pair.parts and part_score(pair, map) or nil }
 end
 
 -- What the pair can be scored by, for one transformation or, without one, for the points of the result.
@@ -160,6 +169,7 @@ function evaluate.run(list, method, opts)
         row.first = scores_of(pair, result, { stages[1] }, { alphas = o.alphas })
       end
       row.source, row.target, row.category = pair.source, pair.target, pair.category
+      row.difficulty = pair.difficulty
       row.stages, row.scores = result.stages, result.scores
       return row
     end)

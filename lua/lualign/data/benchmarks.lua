@@ -3,16 +3,19 @@
 -- la.data.benchmarks: the data sets that the alignment papers report on, in their authors' layouts (and in that of our
 -- own lists where there is one): lists of pairs for la.evaluate.
 --
---   pf_willow(root)   pf_pascal(root, { protocol = "scnet" })   caltech(root)   tss(root)
+--   pf_willow(root)   pf_pascal(root, { protocol = "scnet" })   caltech(root)   tss(root)   pascal_parts(root)
+--   spair(root, { split = "test" })
 --
 -- A pair is { source =, target = (paths), category =, source_size =, target_size = ({ width, height }) } and
 --   source_points, target_points   keypoints, { {x, y}, ... }, from 1; `reference`, the length that PCK is relative to
 --   source_outline, target_outline closed polygons, from 0
+--   parts                          masks of parts, in .mat files; difficulty: how hard the pair is, by kind
 --   truth, mask                    a .flo file and a picture on the target's grid; flip: the source is mirrored first
 
 local la <const> = require "lualign"
 local keypoints <const> = require "lualign.data.keypoints"
 local options <const> = require "lualign.util.options"
+local sizes_of <const> = require "lualign.data.sizes"
 
 local benchmarks <const> = {}
 
@@ -25,22 +28,19 @@ local function first_existing(root, names)
   error(string.format("%s has none of %s", root, table.concat(names, ", ")), 0)
 end
 
--- Sizes of pictures, each read once.
-local function size_reader()
-  local sizes <const> = {}
-  return function(path)
-    if not sizes[path] then
-      sizes[path] = { la.image.info(path) }
-    end
-    return sizes[path]
-  end
-end
-
 -- ---- keypoints ----
+
+-- Whether keypoints are to come from .mat files.
+local function from_mat(where, o)
+  if o.annotations ~= "list" and o.annotations ~= "mat" then
+    error(string.format("%s: annotations must be list or mat, got '%s'", where, tostring(o.annotations)), 3)
+  end
+  return o.annotations == "mat"
+end
 
 -- The authors' list of PF-WILLOW: imageA, imageB, XA1..XA10, YA1.., XB1.., YB1...
 local function willow_pairs(root, path)
-  local size_of <const>, list <const> = size_reader(), {}
+  local size_of <const>, list <const> = sizes_of(), {}
   for _, row in ipairs(la.io.read_csv(path, { required = { "imageA", "imageB", "XA1", "YB10" } })) do
     local function points(x, y)
       local out <const> = {}
@@ -60,8 +60,14 @@ local function willow_pairs(root, path)
 end
 
 --- PF-WILLOW: the authors' test_pairs_pf.csv, or keypoints.csv and test_pairs.csv. PCK is relative to the longer side
--- of the box around the source's keypoints.
-function benchmarks.pf_willow(root)
+-- of the box around the source's keypoints. opts.annotations = "mat", or no list: all pairs, keypoints from the .mat
+-- files (lualign.data.annotations).
+function benchmarks.pf_willow(root, opts)
+  local o <const> = options.check("pf_willow", opts, { annotations = "list" })
+  if from_mat("pf_willow", o) or not la.io.exists(root .. "/test_pairs_pf.csv")
+    and not la.io.exists(root .. "/test_pairs.csv") then
+    return require("lualign.data.annotations").pf_willow(root)
+  end
   local path <const> = first_existing(root, { "test_pairs_pf.csv", "test_pairs.csv" })
   if path:find "_pf%.csv$" then
     return willow_pairs(root, path)
@@ -73,6 +79,11 @@ local CLASSES <const> = {
   "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
   "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 }
+
+-- "7" -> "car".
+local function class_name(class)
+  return CLASSES[math.tointeger(tonumber(class))] or class
+end
 
 -- Both images brought to 224 x 224 as the SCNet procedure has it: keypoints are scaled as they are, counted from 1.
 local function to_square(pair)
@@ -88,21 +99,35 @@ end
 
 --- PF-PASCAL: test_pairs_pf_pascal.csv, or test_pairs.csv. opts.protocol: "scnet", keypoints in images of 224 x 224 and
 -- PCK relative to 224, the paper's; or "box", original pixels and the box around the source's keypoints. opts.list:
--- another list of that form.
+-- another list of that form. opts.annotations = "mat": keypoints from the archive's .mat files, so that the list needs
+-- source_image, target_image and class alone (lualign.data.annotations).
 function benchmarks.pf_pascal(root, opts)
-  local o <const> = options.check("pf_pascal", opts, { protocol = "scnet", list = options.optional "string" })
+  local o <const> = options.check("pf_pascal", opts, {
+    protocol = "scnet", list = options.optional "string", annotations = "list",
+  })
   if o.protocol ~= "scnet" and o.protocol ~= "box" then
     error(string.format("pf_pascal: protocol must be scnet or box, got '%s'", o.protocol), 2)
   end
   local path <const> = o.list or first_existing(root, { "test_pairs_pf_pascal.csv", "test_pairs.csv" })
-  local list <const> = keypoints.list(path, root)
+  local list <const> = not from_mat("pf_pascal", o) and keypoints.list(path, root)
+    or require("lualign.data.annotations").pf_pascal(root, path, class_name)
   for _, pair in ipairs(list) do
-    pair.category = CLASSES[math.tointeger(tonumber(pair.category))] or pair.category
+    pair.category = class_name(pair.category)
     if o.protocol == "scnet" then
       to_square(pair)
     end
   end
   return list
+end
+
+--- PASCAL-Parts: test_pairs_pascal_parts.csv and .mat files beside the pictures (lualign.data.annotations).
+function benchmarks.pascal_parts(root)
+  return require("lualign.data.annotations").pascal_parts(root, root .. "/test_pairs_pascal_parts.csv")
+end
+
+--- SPair-71k (lualign.data.spair).
+function benchmarks.spair(root, opts)
+  return require("lualign.data.spair").pairs(root, opts)
 end
 
 -- ---- masks ----
@@ -143,7 +168,7 @@ end
 function benchmarks.caltech(root)
   local path <const> = first_existing(root, { "test_pairs_caltech_with_category.csv", "test_pairs.csv" })
   local contours <const> = path:find "/test_pairs%.csv$" and read_contours(root)
-  local size_of <const>, list <const> = size_reader(), {}
+  local size_of <const>, list <const> = sizes_of(), {}
   for _, row in ipairs(la.io.read_csv(path)) do
     local a <const>, b <const> = row.source_image or row.source, row.target_image or row.target
     if not a or not b then
@@ -169,7 +194,7 @@ end
 -- grid. The flow with direction N is that of the target, image N.
 function benchmarks.tss(root)
   local path <const> = root .. "/test_pairs_tss.csv"
-  local size_of <const>, list <const> = size_reader(), {}
+  local size_of <const>, list <const> = sizes_of(), {}
   local rows <const>, columns <const> = la.io.read_csv(path)
   if #columns < 4 then
     error(string.format("%s: needs source, target, flow direction and flip, got %d columns", path, #columns), 0)

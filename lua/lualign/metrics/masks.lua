@@ -90,6 +90,28 @@ function masks.label_transfer(a, b)
   return same / #x
 end
 
+--- Intersection over union of parts, each weighted by its share of the target's pixels. source: uint8 (hA, wA, P);
+-- target: (h, w, P), the source is warped onto it by `stages`. NaN where the target's parts are empty.
+function masks.parts_iou(source, target, stages)
+  if source:dim() ~= 3 or target:dim() ~= 3 or source:size(3) ~= target:size(3) then
+    error(string.format("masks.parts_iou: both must be (height, width, parts), got (%s) and (%s)",
+      table.concat(source:shape(), ", "), table.concat(target:shape(), ", ")), 2)
+  end
+  local h <const>, w <const>, count <const> = target:size(1), target:size(2), target:size(3)
+  return la.scope(la.no_grad, function()
+    local grid <const> = la.geometry.point_grid(stages, h, w)
+    local image <const> = la.gt(source, 0):astype("float32"):unsqueeze(1)
+    local a <const> = la.gt(la.grid_sample(image, grid), 0.5):astype("float32"):reshape(h * w, count)
+    local b <const> = la.gt(target, 0):astype("float32"):reshape(h * w, count)
+    local both <const>, area <const> = (a * b):sum(1):flat(), b:sum(1):flat()
+    local either <const>, sum, all = (a + b - a * b):sum(1):flat(), 0, 0
+    for k = 1, count do
+      sum, all = sum + (area[k] > 0 and area[k] * both[k] / either[k] or 0), all + area[k]
+    end
+    return sum / all
+  end)
+end
+
 -- The box of a mask in pixels counted from 0: left, top, width, height; nil if it is empty.
 local function box(mask)
   local bytes <const>, width <const> = mask:bytes(), mask:size(2)
