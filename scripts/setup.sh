@@ -29,10 +29,11 @@ tools="gcc libc6-dev cmake ninja-build"
 opencl="opencl-headers ocl-icd-opencl-dev pocl-opencl-icd libclblast-dev"
 libraries="liblua5.4-dev libstb-dev libcjson-dev libxxhash-dev libreadline-dev libmatio-dev"
 lua="lua5.4 lua-argparse lua-filesystem"
+downloads="curl ca-certificates unzip"
 testing="libcmocka-dev lua-busted lua-check oclgrind clang clang-format g++ pkg-config"
-optional=" libclblast-dev libreadline-dev libmatio-dev oclgrind clang clang-format g++ lua-check pkg-config "
+optional=" $downloads libclblast-dev libreadline-dev libmatio-dev oclgrind clang clang-format g++ lua-check pkg-config "
 
-packages="$tools $opencl $libraries $lua"
+packages="$tools $opencl $libraries $lua $downloads"
 [ $tests = ON ] && packages="$packages $testing"
 
 say() { echo "setup: $*"; }
@@ -52,11 +53,13 @@ setup: lualign needs these, by the names of their Debian packages:
     OpenCL           $opencl
     libraries        $libraries
     Lua              $lua
+    lualign fetch    $downloads
 EOT
     [ $tests = ON ] && echo "    for the tests    $testing" >&2
     cat >&2 <<EOT
 setup: (pocl-opencl-icd is OpenCL on the processor: the driver of a GPU serves as well. libclblast-dev,
-setup: libreadline-dev and libmatio-dev are optional.) Where they are installed, run this again.
+setup: libreadline-dev, libmatio-dev and what lualign fetch needs are optional.) Where they are installed, run this
+setup: again.
 EOT
 }
 

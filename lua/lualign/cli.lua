@@ -116,6 +116,50 @@ function Meter:finish()
   end
 end
 
+-- Bytes as text.
+local function bytes_text(bytes)
+  return bytes < 1e6 and string.format("%.0f kB", bytes / 1e3) or string.format("%.1f MB", bytes / 1e6)
+end
+
+local Transfer <const> = {}
+Transfer.__index = Transfer
+
+--- How far downloads are, on stderr: one line that is redrawn at a terminal, elsewhere a line for every tenth, or for
+-- every 10 MB where the size is not known. transfer:update(name, done, total), transfer:note(text), transfer:finish().
+function cli.transfer()
+  return setmetatable({ redraw = has_program and program.stderr_is_terminal() or false }, Transfer)
+end
+
+--- Shows that so many of a file's bytes are there; total may be nil. Speed and time left are those of this transfer.
+function Transfer:update(name, done, total)
+  local now <const> = la.device.clock()
+  if self.name ~= name or done < self.first then
+    self.name, self.start, self.first, self.shown = name, now, done, nil
+  end
+  local step <const> = total and done * 10 // math.max(total, 1) or done // 10000000
+  if not self.redraw and step == (self.shown or 0) then
+    return
+  end
+  self.shown = step
+  local speed <const> = (done - self.first) / math.max(now - self.start, 1e-3)
+  local line = string.format("%s %s%s", name, bytes_text(done), total and " of " .. bytes_text(total) or "")
+  if now - self.start >= 1 then
+    line = line .. string.format(", %s/s", bytes_text(speed))
+    if total and done < total and speed > 0 then
+      line = line .. string.format(", %d s left", math.ceil((total - done) / speed))
+    end
+  end
+  io.stderr:write(self.redraw and "\r" .. line .. "\27[K" or line .. "\n")
+end
+
+--- A line of its own.
+function Transfer:note(text)
+  self:finish()
+  io.stderr:write(text, "\n")
+end
+
+Transfer.finish = Meter.finish
+
 -- ---- the program's own pages ----
 
 -- What a script is for: the first sentence of the comment at its head, up to a colon, without "lualign <name> ...: ".

@@ -162,5 +162,6 @@ int la__lua_open_io(lua_State *L)
     la__lua_open_canvas(L);
     la__lua_open_image(L);
     la__lua_open_safetensors(L);
+    la__lua_open_spawn(L);
     return 1;
 }

@@ -12,6 +12,7 @@
 void la__lua_open_canvas(lua_State *L);
 void la__lua_open_image(lua_State *L);
 void la__lua_open_safetensors(lua_State *L);
+void la__lua_open_spawn(lua_State *L);
 
 /* The canvas at a stack index, NULL if the value is none. */
 const la_canvas *la__lua_test_canvas(lua_State *L, int index);

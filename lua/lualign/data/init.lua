@@ -15,6 +15,7 @@ local loaders <const> = {
   figures = "lualign.data.figures",
   keypoints = "lualign.data.keypoints",
   benchmarks = "lualign.data.benchmarks",
+  fetch = "lualign.data.fetch",
 }
 
 return setmetatable({}, {
