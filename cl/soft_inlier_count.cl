@@ -3,10 +3,10 @@
  * soft_inlier_count.cl -- score[n] = sum m s / (sum m + eps), sums over target cells q and source cells k.
  *
  * s (N, Q, K) is the correlation, m[q, k] the bilinear weight with which the warped target cell q lands on source cell
- * k: the mask image of k, 1 at k (and at its neighbours, when dilated), sampled at grid[q]. With the corners' weights
- * w_c this is sum_k m s = sum_c w_c S_c,   sum_k m = sum_c w_c N_c, S_c the sum of s over the cells whose mask covers
- * corner c, and N_c how many they are. The fused kernels use that and touch those cells only. The plain ones work on
- * the whole mask, as the paper writes it.
+ * k: the mask image of k, 1 at k (and at its neighbours, when dilated; or 1/4 there, 1/8 beside it and 1/16 at corners,
+ * when smoothed), sampled at grid[q]. With the corners' weights w_c this is sum_k m s = sum_c w_c S_c,   sum_k m =
+ * sum_c w_c N_c, S_c the sum of s over the cells whose mask covers corner c, weighted by it, and N_c how many they are.
+ * The fused kernels use that and touch those cells only. The plain ones work on the whole mask, as the paper writes it.
  */
 #include "common.clh"
 
@@ -26,20 +26,26 @@ static int neighbour(int i, int y, int x, int h, int w, int by_column)
     return ny >= 0 && ny < h && nx >= 0 && nx < w ? source_number(ny, nx, h, w, by_column) : -1;
 }
 
+/* The mask of a cell at its neighbour i. */
+static float mask_at(int i, int smooth)
+{
+    return !smooth ? 1.0f : i == 0 ? 0.25f : i < 5 ? 0.125f : 0.0625f;
+}
+
 /* S_c and N_c of the corner at cell (y, x). */
-static float2 covered(__global const float *s, int cell, int h, int w, int by_column, int dilation)
+static float2 covered(__global const float *s, int cell, int h, int w, int by_column, int dilation, int smooth)
 {
     float2 sum = 0.0f;
     for (int i = 0; i <= dilation; i++) {
         const int k = neighbour(i, cell / w, cell % w, h, w, by_column);
-        sum += k >= 0 ? (float2)(s[k], 1.0f) : (float2)(0.0f);
+        sum += k >= 0 ? mask_at(i, smooth) * (float2)(s[k], 1.0f) : (float2)(0.0f);
     }
     return sum;
 }
 
 /* sums[n, q] = (sum_k m s, sum_k m) */
 __kernel void soft_inlier_count_fwd(__global float2 *sums, __global const float *s, __global const float2 *grid,
-                                    int total, int h, int w, int by_column, int dilation)
+                                    int total, int h, int w, int by_column, int dilation, int smooth)
 {
     const int row = (int)get_global_id(0);
     if (row >= total)
@@ -50,7 +56,7 @@ __kernel void soft_inlier_count_fwd(__global float2 *sums, __global const float 
         for (int k = 0; k < 4; k++) {
             const int cell = bilinear_index(&at, k, h, w);
             if (cell >= 0)
-                sum += bilinear_weight(&at, k) * covered(s + row * h * w, cell, h, w, by_column, dilation);
+                sum += bilinear_weight(&at, k) * covered(s + row * h * w, cell, h, w, by_column, dilation, smooth);
         }
     sums[row] = sum;
 }
@@ -83,23 +89,25 @@ __kernel void soft_inlier_count_fwd_score(__global float *score, __global float2
     state[n] = (float2)(sum.x * inverse, inverse);
 }
 
-/* The mask images (h, w, K): 1 where cell (y, x) is covered by the mask of k. */
-__kernel void soft_inlier_count_fwd_mask(__global float *mask, int total, int h, int w, int by_column, int dilation)
+/* The mask images (h, w, K): the mask of k at cell (y, x). */
+__kernel void soft_inlier_count_fwd_mask(__global float *mask, int total, int h, int w, int by_column, int dilation,
+                                         int smooth)
 {
     const int i = (int)get_global_id(0), K = h * w;
     if (i >= total)
         return;
     const int k = i % K, cell = i / K % K;
-    bool hit = false;
+    float value = 0.0f;
     for (int j = 0; j <= dilation; j++)
-        hit = hit || neighbour(j, cell / w, cell % w, h, w, by_column) == k;
-    mask[i] = hit ? 1.0f : 0.0f;
+        if (neighbour(j, cell / w, cell % w, h, w, by_column) == k)
+            value = mask_at(j, smooth);
+    mask[i] = value;
 }
 
 /* ds[n, q, k] = g / denominator * m: adds to a row that was set to 0. */
 __kernel void soft_inlier_count_bwd_correlation(__global float *ds, __global const float *g,
                                                 __global const float2 *state, __global const float2 *grid, int total,
-                                                int Q, int h, int w, int by_column, int dilation)
+                                                int Q, int h, int w, int by_column, int dilation, int smooth)
 {
     const int row = (int)get_global_id(0);
     if (row >= total)
@@ -113,7 +121,7 @@ __kernel void soft_inlier_count_bwd_correlation(__global float *ds, __global con
         for (int i = 0; cell >= 0 && i <= dilation; i++) {
             const int j = neighbour(i, cell / w, cell % w, h, w, by_column);
             if (j >= 0)
-                ds[row * h * w + j] = fma(scale, bilinear_weight(&at, k), ds[row * h * w + j]);
+                ds[row * h * w + j] = fma(scale * mask_at(i, smooth), bilinear_weight(&at, k), ds[row * h * w + j]);
         }
     }
 }
@@ -121,7 +129,7 @@ __kernel void soft_inlier_count_bwd_correlation(__global float *ds, __global con
 /* d score / d w_c = (S_c - score N_c) / denominator, without the second term if not normalised */
 __kernel void soft_inlier_count_bwd_grid(__global float2 *dgrid, __global const float *g, __global const float *s,
                                          __global const float2 *state, __global const float2 *grid, int total, int Q,
-                                         int h, int w, int by_column, int dilation, int normalize)
+                                         int h, int w, int by_column, int dilation, int smooth, int normalize)
 {
     const int row = (int)get_global_id(0);
     if (row >= total)
@@ -135,7 +143,8 @@ __kernel void soft_inlier_count_bwd_grid(__global float2 *dgrid, __global const 
     }
     for (int k = 0; k < 4; k++) {
         const int cell = bilinear_index(&at, k, h, w);
-        const float2 sum = cell >= 0 ? covered(s + row * h * w, cell, h, w, by_column, dilation) : (float2)(0.0f);
+        const float2 sum = cell >= 0 ? covered(s + row * h * w, cell, h, w, by_column, dilation, smooth)
+                                     : (float2)(0.0f);
         d[k] = sum.x - score * sum.y;
     }
     dgrid[row] = scale * bilinear_slope(&at, d, h, w);

@@ -35,6 +35,7 @@ parser:option("--augment", "none, crop, flip or crop_flip"):choices { "none", "c
 parser:option("--power", "sharpening of the correlation that is counted on; 1 is the paper's"):convert(cli.positive)
 parser:option("--dilation", "of the mask that is counted on: 0 (the paper's), 4 or 8 neighbours", 0)
   :argname("N"):convert(cli.count)
+parser:flag("--smooth", "smooth the mask by 3 x 3 instead")
 parser:option("--negatives", "margin of the count of pairs over that of pairs of other categories, which join the loss")
   :argname("MARGIN"):convert(cli.number)
 parser:flag("--resume", "go on where an interrupted run stopped")
@@ -120,7 +121,7 @@ local function answer(source, target)
   }
 end
 
-local how <const> = { offset = model.config.offset, dilation = args.dilation }
+local how <const> = { offset = model.config.offset, dilation = args.dilation, smooth = args.smooth }
 
 la.train.run {
   model = model,
@@ -137,7 +138,7 @@ la.train.run {
       return la.losses.weak(positive.correlation, positive.stages, how)
     end
     return la.losses.weak_contrast(positive, answer(pair.source, pair.negative), {
-      margin = args.negatives, offset = how.offset, dilation = how.dilation,
+      margin = args.negatives, offset = how.offset, dilation = how.dilation, smooth = how.smooth,
     })
   end,
 }

@@ -5,7 +5,7 @@
 #include "ops/grid_sample.h"
 
 enum { CORRELATION, GRID };
-enum { SOURCE = 2, NORMALIZE, DILATION, ORDER, MODE };
+enum { SOURCE = 2, NORMALIZE, DILATION, SMOOTH, ORDER, MODE };
 enum { BY_COLUMN = 0, PLAIN = 1 }; /* choices */
 enum { STATE, MASK };              /* saved: (score, 1 / denominator) per sample; the warped mask of the plain form */
 
@@ -13,8 +13,8 @@ static const char program[] = "soft_inlier_count";
 
 typedef struct sizes {
     int64_t N, Q, K, h, w; /* samples, target cells, source cells = h w */
-    bool by_column, normalize, plain;
-    int dilation;
+    bool by_column, normalize, plain, smooth;
+    int dilation; /* neighbours that a mask reaches */
 } sizes;
 
 /* The source grid: given, or else the target's own size. */
@@ -49,13 +49,16 @@ static int check(sizes *z, const la_call *c)
     if (dilation != 0 && dilation != 4 && dilation != 8)
         return la_fail(LA_EARG, "soft_inlier_count: dilation must be 0, 4 or 8 neighbours, got %lld",
                        (long long)dilation);
+    if (dilation != 0 && c->arg[SMOOTH].ints[0])
+        return la_fail(LA_EARG, "soft_inlier_count: smooth must be false where dilation is %lld", (long long)dilation);
     *z = (sizes){ .N = s->dim[0],
                   .Q = s->dim[1] * s->dim[2],
                   .K = s->dim[3],
                   .by_column = c->arg[ORDER].ints[0] == BY_COLUMN,
                   .normalize = c->arg[NORMALIZE].ints[0] != 0,
                   .plain = c->arg[MODE].ints[0] == PLAIN,
-                  .dilation = (int)dilation };
+                  .smooth = c->arg[SMOOTH].ints[0] != 0,
+                  .dilation = c->arg[SMOOTH].ints[0] ? 8 : (int)dilation };
     LA_TRY(source_size(z, c));
 done:
     return err;
@@ -71,8 +74,9 @@ static int mask_images(la_tensor **out, const la_call *c, const sizes *z)
     LA_TRY(la_tensor_new(&one, c->dev, LA_F32, LA_DIMS(1, z->h, z->w, z->K)));
     LA_TRY(la__launch(
         c->dev, &(la_launch){ .program = program, .entry = "soft_inlier_count_fwd_mask", .global = { (size_t)total } },
-        (la_karg[]){ LA_T(one), LA_INT(total), LA_INT(z->h), LA_INT(z->w), LA_INT(z->by_column), LA_INT(z->dilation) },
-        6));
+        (la_karg[]){ LA_T(one), LA_INT(total), LA_INT(z->h), LA_INT(z->w), LA_INT(z->by_column), LA_INT(z->dilation),
+                     LA_INT(z->smooth) },
+        7));
     LA_TRY(la__view_expand(&all, one, LA_DIMS(z->N, z->h, z->w, z->K), "soft_inlier_count"));
     LA_TRY(la__dense(out, all));
 done:
@@ -88,8 +92,8 @@ static int sums_fused(la_tensor *sums, const la_call *c, const sizes *z, la_tens
     return la__launch(c->dev,
                       &(la_launch){ .program = program, .entry = "soft_inlier_count_fwd", .global = { (size_t)rows } },
                       (la_karg[]){ LA_T(sums), LA_T(s), LA_T(grid), LA_INT(rows), LA_INT(z->h), LA_INT(z->w),
-                                   LA_INT(z->by_column), LA_INT(z->dilation) },
-                      8);
+                                   LA_INT(z->by_column), LA_INT(z->dilation), LA_INT(z->smooth) },
+                      9);
 }
 
 /* The same from the whole warped mask, which is kept. */
@@ -141,13 +145,14 @@ static int backward_fused(la_call *c, const sizes *z, la_tensor *g, la_tensor *s
 
     if (la__wants(c, CORRELATION)) {
         LA_TRY(la__full(&c->grad[CORRELATION], c->dev, s->ndim, s->dim, 0.0));
-        LA_TRY(la__launch(
-            c->dev,
-            &(la_launch){
-                .program = program, .entry = "soft_inlier_count_bwd_correlation", .global = { (size_t)rows } },
-            (la_karg[]){ LA_T(c->grad[CORRELATION]), LA_T(g), LA_T(c->saved[STATE]), LA_T(grid), LA_INT(rows),
-                         LA_INT(z->Q), LA_INT(z->h), LA_INT(z->w), LA_INT(z->by_column), LA_INT(z->dilation) },
-            10));
+        LA_TRY(la__launch(c->dev,
+                          &(la_launch){ .program = program,
+                                        .entry = "soft_inlier_count_bwd_correlation",
+                                        .global = { (size_t)rows } },
+                          (la_karg[]){ LA_T(c->grad[CORRELATION]), LA_T(g), LA_T(c->saved[STATE]), LA_T(grid),
+                                       LA_INT(rows), LA_INT(z->Q), LA_INT(z->h), LA_INT(z->w), LA_INT(z->by_column),
+                                       LA_INT(z->dilation), LA_INT(z->smooth) },
+                          11));
     }
     if (la__wants(c, GRID)) {
         LA_TRY(la__like(&c->grad[GRID], grid));
@@ -156,8 +161,8 @@ static int backward_fused(la_call *c, const sizes *z, la_tensor *g, la_tensor *s
             &(la_launch){ .program = program, .entry = "soft_inlier_count_bwd_grid", .global = { (size_t)rows } },
             (la_karg[]){ LA_T(c->grad[GRID]), LA_T(g), LA_T(s), LA_T(c->saved[STATE]), LA_T(grid), LA_INT(rows),
                          LA_INT(z->Q), LA_INT(z->h), LA_INT(z->w), LA_INT(z->by_column), LA_INT(z->dilation),
-                         LA_INT(z->normalize) },
-            12));
+                         LA_INT(z->smooth), LA_INT(z->normalize) },
+            13));
     }
 done:
     return err;
@@ -213,6 +218,8 @@ static const la_param params[] = {
     { LA_P_INTS, "source", "nil", "{ hA, wA }, rows and columns of the source grid; the target's if left out", NULL },
     { LA_P_BOOL, "normalize", "true", "divide by the sum of the mask (with 1e-5 added to each of its elements)", NULL },
     { LA_P_INT, "dilation", "0", "each source cell's mask covers it alone (0), its 4 or its 8 neighbours too", NULL },
+    { LA_P_BOOL, "smooth", "false", "smooth the masks by (1 2 1; 2 4 2; 1 2 1) / 16, zero outside; not with dilation",
+      NULL },
     { LA_P_CHOICE, "order", "column", "how source cells are numbered, as given to correlation", "column|row" },
     { LA_P_CHOICE, "mode", "fused", "fused touches the cells under each point; plain warps the whole mask",
       "fused|plain" },

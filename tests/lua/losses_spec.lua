@@ -110,6 +110,36 @@ describe("losses.soft_inlier_count", function()
   end)
 end)
 
+-- What the option means, in other words: the correlation itself smoothed over the source cells (the filter is its own
+-- transpose), counted on without smoothing; the masks' sum is 1 where they do not reach the border.
+describe("losses.weak with smoothed masks", function()
+  scoped("counts on the correlation smoothed over the source", function()
+    local rng <const> = make_rng "smooth"
+    local n <const>, side <const>, K <const> = 2, 5, 49
+    local s <const> = rng.uniform(0, 1, n, side, side, K)
+    local smooth <const> = P.build({ n, side, side, K }, function(i, r, c, k)
+      local row <const>, column <const> = (k - 1) % 7 + 1, (k - 1) // 7 + 1
+      local sum = 0
+      for dr = -1, 1 do
+        for dc = -1, 1 do
+          local y <const>, x <const> = row + dr, column + dc
+          if y >= 1 and y <= 7 and x >= 1 and x <= 7 then
+            sum = sum + (2 - math.abs(dr)) * (2 - math.abs(dc)) / 16 * s:at(i, r, c, y + 7 * (x - 1))
+          end
+        end
+      end
+      return sum
+    end)
+    local a <const> = la.tensor { { 0.3, 0.05, 0.1, -0.04, 0.35, -0.05 }, { 0.4, 0, -0.1, 0.1, 0.3, 0.1 } } -- inside
+    local stages <const> = { affine = a, tps = la.tensor(thetas("tps", n, 0.05, "inner")) }
+    local opts <const> = { source = { 7, 7 }, smooth = true }
+    compare.close({ losses.weak(la.tensor(s:nested()), stages, opts):item() },
+      { losses.weak(la.tensor(smooth:nested()), stages, { source = { 7, 7 } }):item() }, 1e-5)
+    la.gradcheck(function(x) return losses.weak(x, stages, opts) end, { la.tensor(s:nested()) })
+    assert.has_error(function() losses.weak(la.tensor(s:nested()), stages, { smooth = true, dilation = 8 }) end)
+  end)
+end)
+
 describe("losses.weak_contrast", function()
   scoped("is the hinge on the counts of negative and positive pairs", function()
     local function pair(seed)

@@ -11,12 +11,20 @@ local function covers(dr, dc, dilation)
   return far == 0 or dilation == 4 and far == 1 or dilation == 8 and math.abs(dr) <= 1 and math.abs(dc) <= 1
 end
 
+-- (1 2 1; 2 4 2; 1 2 1) / 16 at an offset of its middle.
+local function smoothed(dr, dc)
+  return math.max(0, 2 - math.abs(dr)) * math.max(0, 2 - math.abs(dc)) / 16
+end
+
 -- The mask images of all source cells, (N, h, w, K).
-local function masks(N, h, w, order, dilation)
+local function masks(N, h, w, order, dilation, smooth)
   return P.build({ N, h, w, h * w }, function(_, r, c, k)
     local row, column = (k - 1) % h + 1, (k - 1) // h + 1
     if order == "row" then
       row, column = (k - 1) // w + 1, (k - 1) % w + 1
+    end
+    if smooth then
+      return smoothed(r - row, c - column)
     end
     return covers(r - row, c - column, dilation) and 1 or 0
   end)
@@ -26,7 +34,7 @@ local function reference(s, grid, opts)
   opts = opts or {}
   local N <const>, hB <const>, wB <const>, K <const> = table.unpack(s.shape)
   local h <const>, w <const> = table.unpack(opts.source or { hB, wB })
-  local m <const> = sampling.sample(masks(N, h, w, opts.order, opts.dilation or 0), grid)
+  local m <const> = sampling.sample(masks(N, h, w, opts.order, opts.dilation or 0, opts.smooth), grid)
   local out <const> = P.zeros(N)
   local each <const> = hB * wB * K
   for n = 1, N do
@@ -60,6 +68,11 @@ for _, mode in ipairs { "fused", "plain" } do
       { "8 neighbours, row by row", case(1, 2, 3, 4, 5, {
         source = { 4, 5 }, dilation = 8, order = "row", normalize = false, mode = mode,
       }) },
+      { "smoothed", case(2, 3, 4, 5, 3, { source = { 5, 3 }, smooth = true, mode = mode }) },
+      { "smoothed, row by row, not normalised", case(1, 3, 2, 4, 7, {
+        source = { 4, 7 }, smooth = true, order = "row", normalize = false, mode = mode,
+      }) },
+      { "one source cell, smoothed", case(1, 2, 3, 1, 1, { source = { 1, 1 }, smooth = true, mode = mode }) },
       { "one source cell", case(1, 3, 3, 1, 1, { source = { 1, 1 }, mode = mode }) },
       { "no samples", case(0, 3, 3, 3, 3, { mode = mode }) },
       { "many cells", case(1, 9, 11, 7, 8, { source = { 7, 8 }, mode = mode }) },
@@ -78,19 +91,25 @@ for _, mode in ipairs { "fused", "plain" } do
       { "a dilation of 3", function(rng)
         return rng.randn(1, 2, 2, 4), rng.randn(1, 2, 2, 2), { dilation = 3 }
       end, "0, 4 or 8" },
+      { "smoothing and dilation", function(rng)
+        return rng.randn(1, 2, 2, 4), rng.randn(1, 2, 2, 2), { dilation = 4, smooth = true }
+      end, "smooth must be false where dilation is 4" },
     },
   })
 end
 
 describe("soft_inlier_count", function()
   it("is the same, with the same gradients, in both modes", function()
-    for _, dilation in ipairs { 0, 4, 8 } do
+    for _, dilation in ipairs { 0, 4, 8, "smooth" } do
       la.scope(function()
         local rng <const> = optest.rng("modes" .. dilation)
+        local smooth <const> = dilation == "smooth"
         local s <const>, grid <const> = case(3, 7, 5, 5, 6)(rng)
         local function run(mode)
           local a <const>, b <const> = optest.tensor(s):requires_grad_(true), optest.tensor(grid):requires_grad_(true)
-          local score <const> = la.soft_inlier_count(a, b, { source = { 5, 6 }, dilation = dilation, mode = mode })
+          local score <const> = la.soft_inlier_count(a, b, {
+            source = { 5, 6 }, dilation = smooth and 0 or dilation, smooth = smooth, mode = mode,
+          })
           score:backward(la.tensor { 1, -2, 0.5 })
           return P(score), P(a.grad), P(b.grad)
         end

@@ -35,6 +35,7 @@ local COUNT <const> = {
   grid = options.any(3),                  -- control points of the spline
   normalize = true,          -- divide by the sum of the mask
   dilation = 0,              -- or 4 or 8 neighbours of each source cell count too
+  smooth = false,            -- or each cell's mask smoothed by (1 2 1; 2 4 2; 1 2 1) / 16; not with dilation
   source = options.optional, -- { hA, wA }; the target's size if left out
   order = "column",          -- of the source cells in the correlation
   mode = "fused",            -- or "plain": the whole warped mask
@@ -59,7 +60,8 @@ end
 function losses.soft_inlier_count(correlation, stages, opts)
   local o <const> = options.check("soft_inlier_count", opts, COUNT)
   local how <const> = {
-    source = o.source, normalize = o.normalize, dilation = o.dilation, order = o.order, mode = o.mode,
+    source = o.source, normalize = o.normalize, dilation = o.dilation, smooth = o.smooth, order = o.order,
+    mode = o.mode,
   }
   local grids <const> = grids_of(stages, correlation, o)
   local composed = grids[#grids]
