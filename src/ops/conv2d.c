@@ -235,6 +235,10 @@ static int as_bfloat16(const la_call *c, const la_conv *s, la_method asked, la_t
                        "%s: precision must be default or strict here: bfloat16 needs a processor that multiplies it "
                        "(AVX512-BF16) and method auto, cpu or, where it fits, winograd4",
                        c->op->name);
+    if (method == LA_AUTO && la__conv_merges_rows(s)) { /* rounding so short rows takes longer than it saves */
+        const la_conv_plan exact = la__conv_plan_sweep(c->dev, s, method, LA_DEFAULT, false);
+        return la__conv_forward(c->dev, s, &exact, y, x, f, e);
+    }
     if (method == LA_AUTO && la__winograd_fits(s))
         method = la__winograd_pays(s, LA_BFLOAT16);
     if (method == LA_WINOGRAD4 && la__winograd_bf16(&winograd, c->dev))
@@ -342,8 +346,8 @@ static const la_param params[] = {
     { LA_P_INTS, "dilation", "1", "pixels from one tap of the kernel to the next: 1 or 2 numbers", NULL },
     { LA_P_INT, "groups", "1", "channels are split into that many convolutions; C for a depthwise one", NULL },
     { LA_P_CHOICE, "precision", "default",
-      "default: float32; strict: float32, no fast algorithm with larger errors; bfloat16: forward, factors rounded to "
-      "8 bits (Winograd's after its transform), sums float32; gradients and depthwise ones as with default",
+      "default: float32; strict: float32, no fast algorithm with larger errors; bfloat16: forward, where faster, "
+      "factors rounded to 8 bits (Winograd's after its transform), sums float32; else as default",
       LA_PRECISIONS },
     { LA_P_CHOICE, "method", "auto", "which kernels; all but auto are there to compare with", LA_METHODS },
     { LA_P_END, NULL, NULL, NULL, NULL }

@@ -68,7 +68,7 @@ typedef enum la_precision {
     LA_DEFAULT, /* float32, F(4x4, 3x3) allowed */
     LA_STRICT,  /* float32, sums as they are defined or F(2x2, 3x3) */
     /* forward: factors rounded to bfloat16 (8 bits), sums float32: 0.2 % of error (rms), or 1.2 % by Winograd's F(4x4,
-     * 3x3), which rounds what its transforms make of them; gradients and depthwise ones: as LA_DEFAULT */
+     * 3x3), which rounds what its transforms make of them; gradients, depthwise ones and few channels: as LA_DEFAULT */
     LA_BFLOAT16
 } la_precision;
 

@@ -8,7 +8,12 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { NR = 32, ROWS = 24, PANELS = 8 }; /* as in the kernel */
+enum { MR = 12, NR = 32, PAIRS = 128 }; /* as in the kernel */
+
+/* The same as `dealt` there. */
+typedef struct la_dealt {
+    int32_t groups, ranges, parts, slot;
+} la_dealt;
 
 /* ---- whether it works ---- */
 
@@ -25,7 +30,7 @@ static uint32_t bits_of(float x)
 /* A product of small whole numbers, exact in bfloat16, in another process: 5 pixels of 41 channels to 35. */
 static int probe(bool *works, la_device *dev)
 {
-    enum { M = 5, C = 41, O = 35, PAIRS = (C + 1) / 2, LINES = 2 * PAIRS + 2 };
+    enum { M = 5, C = 41, O = 35, HALF = (C + 1) / 2, LINES = 2 * HALF + 2 };
     float x[M * C], y[M * O] = { 0 }, expected[M * O] = { 0 };
     uint32_t packed[LINES * NR] = { 0 };
     const la_after after = { -1, -1, 0, -INFINITY, INFINITY };
@@ -44,22 +49,23 @@ static int probe(bool *works, la_device *dev)
                                                   .dw = 1,
                                                   .groups = 1 })
                            .sweep;
-    const int32_t groups = 1, per = 2;
+    uint32_t scratch[MR * PAIRS] = { 0 };
+    const la_dealt dealt = { 1, 1, 1, MR * PAIRS };
 
     for (int i = 0; i < M * C; i++)
         x[i] = (float)(i * 7 % 13 - 6);
     for (int o = 0; o < O; o++)
         for (int c = 0; c < C; c++) {
             const float w = (float)((o * 5 + c * 3) % 11 - 5);
-            packed[(o / NR * PAIRS + c / 2) * NR + o % NR] |= bits_of(w) << (c % 2 * 16);
+            packed[(o / NR * HALF + c / 2) * NR + o % NR] |= bits_of(w) << (c % 2 * 16);
             for (int m = 0; m < M; m++)
                 expected[m * O + o] += w * x[m * C + c];
         }
     return la__program_probe(
         works, dev,
         &(la_launch){ .program = "conv2d_bf16", .entry = "conv2d_bf16_sweep", .global = { 1 }, .local = { 1, 1, 1 } },
-        (la_probe_arg[]){ LA_PROBE_BUF(y), LA_PROBE_BUF(x), LA_PROBE_BUF(packed), LA_PROBE_BUF(x), LA_PROBE_VALUE(s),
-                          LA_PROBE_VALUE(after), LA_PROBE_VALUE(groups), LA_PROBE_VALUE(per) },
+        (la_probe_arg[]){ LA_PROBE_BUF(y), LA_PROBE_BUF(x), LA_PROBE_BUF(packed), LA_PROBE_BUF(x),
+                          LA_PROBE_BUF(scratch), LA_PROBE_VALUE(s), LA_PROBE_VALUE(after), LA_PROBE_VALUE(dealt) },
         8, expected, 1e-6f);
 }
 
@@ -116,19 +122,37 @@ done:
     return err;
 }
 
-/* Panels of a work-item: many, since it rounds its pixels once for all of them (as long as three eighths of a panel
- * take), but such that the device's units get equal shares. */
-static int32_t panels_each(int64_t rows, int32_t panels, int64_t units)
+/* Pairs that a row of rounded pixels takes. */
+static int64_t row_of(const la_sweep *s)
 {
-    int32_t best = 1;
-    int64_t least = INT64_MAX;
-    for (int32_t each = 1; each <= PANELS && each <= panels; each++) {
-        const int64_t time = LA_CEIL(rows * LA_CEIL(panels, each), units) * (8 * each + 3);
-        if (time < least) {
-            least = time;
-            best = each;
+    const int64_t run = LA_CEIL(s->run, 2), taps = s->th * s->tw;
+    return PAIRS * (run > PAIRS ? taps * LA_CEIL(run, PAIRS) : LA_CEIL(taps, PAIRS / run));
+}
+
+/* Ranges of positions and parts of the panels: what takes the least time, in steps of a tile over one pair. A panel
+ * takes 12 of them for each tile, its rounding 4.5 whatever the panels, and fetching a panel's weights 4. What is
+ * rounded is to stay near: in half of a second-level cache where weights that fit none are to be met seldom. */
+static la_dealt deal(const la_sweep_job *j, unsigned units)
+{
+    enum { CACHE = 128 << 10, WEIGHTS = 256 << 10 };
+    la_dealt best = { .groups = j->groups };
+    const int64_t row = row_of(&j->sweep), tiles = LA_CEIL(j->sweep.rows, MR), panels = LA_CEIL(j->sweep.cols, NR);
+    const int64_t cache = panels * NR * row * 4 > WEIGHTS ? 4 * CACHE : CACHE, fits = cache / (row * MR * 4);
+    const int64_t least_ranges = LA_CEIL(tiles, fits > 0 ? fits : 1);
+    double least = INFINITY;
+
+    for (int64_t parts = 1; parts <= panels && parts <= units; parts++)
+        for (int64_t ranges = least_ranges; ranges <= tiles && ranges < least_ranges + units; ranges++) {
+            const double t = (double)LA_CEIL(tiles, ranges), p = (double)LA_CEIL(panels, parts);
+            const double time = (double)LA_CEIL(ranges * parts * j->groups, (int64_t)units) *
+                                (12 * t * p + 4.5 * t + 4 * p);
+            if (time < least) {
+                least = time;
+                best.ranges = (int32_t)ranges;
+                best.parts = (int32_t)parts;
+            }
         }
-    }
+    best.slot = (int32_t)(LA_CEIL(tiles, best.ranges) * MR * row);
     return best;
 }
 
@@ -137,7 +161,7 @@ int la__conv_bf16_forward(la_device *dev, const la_conv *s, la_tensor *y, const 
 {
     int err = 0;
     la_derived packed = { 0 };
-    la_buffer *padded = NULL;
+    la_buffer *padded = NULL, *scratch = NULL;
     la_conv q = *s;
     const la_buffer *source = x->storage->buffer;
     const la_after after = la__conv_after(e);
@@ -154,21 +178,24 @@ int la__conv_bf16_forward(la_device *dev, const la_conv *s, la_tensor *y, const 
         j.sweep.tw = 1;
     }
     LA_TRY(pack(&packed, dev, &j, f));
-    const int64_t rows = LA_CEIL(j.sweep.rows, ROWS);
-    const int32_t panels = LA_CEIL(j.sweep.cols, NR), each = panels_each(rows, panels, la__device_units(dev));
+    const la_dealt d = deal(&j, la__device_units(dev));
+    const int64_t items = (int64_t)d.groups * d.ranges * d.parts, units = la__device_units(dev);
+    const size_t slots = (size_t)(items < units ? items : units);
+    LA_TRY(la__buffer_take(&scratch, dev, slots * (size_t)d.slot * 4));
     LA_TRY(la__launch(dev,
                       &(la_launch){ .program = "conv2d_bf16",
                                     .entry = "conv2d_bf16_sweep",
-                                    .global = { (size_t)rows, (size_t)LA_CEIL(panels, each), (size_t)j.groups },
+                                    .global = { slots },
                                     .local = { 1, 1, 1 },
                                     .flops = j.flops,
                                     .bytes = j.bytes },
                       (la_karg[]){ LA_T(y), LA_BUF(source), LA_BUF(packed.buffer),
-                                   LA_BUF(e && e->residual ? e->residual : source), LA_STRUCT(j.sweep),
-                                   LA_STRUCT(after), LA_INT(j.groups), LA_INT(each) },
+                                   LA_BUF(e && e->residual ? e->residual : source), LA_BUF(scratch), LA_STRUCT(j.sweep),
+                                   LA_STRUCT(after), LA_STRUCT(d) },
                       8));
 done:
     la__derived_give(&packed);
     la__buffer_give(padded);
+    la__buffer_give(scratch);
     return err;
 }

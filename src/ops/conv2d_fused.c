@@ -302,8 +302,8 @@ static const la_param params[] = {
     { LA_P_NUMBER, "eps", "1e-5", "added to the variance", NULL },
     { LA_P_CHOICE, "activation", "none", "what the sum goes through", "none|relu|relu6" },
     { LA_P_CHOICE, "precision", "default",
-      "default: float32; strict: float32, no fast algorithm with larger errors; bfloat16: forward, factors rounded to "
-      "8 bits (Winograd's after its transform), sums float32; gradients and depthwise ones as with default",
+      "default: float32; strict: float32, no fast algorithm with larger errors; bfloat16: forward, where faster, "
+      "factors rounded to 8 bits (Winograd's after its transform), sums float32; else as default",
       LA_PRECISIONS },
     { LA_P_CHOICE, "method", "auto", "which kernels; all but auto are there to compare with", LA_METHODS },
     { LA_P_END, NULL, NULL, NULL, NULL }

@@ -262,7 +262,7 @@ describe("conv2d_fused in bfloat16", function()
       for i, v in ipairs(want.data) do
         want.data[i] = math.max(v + residual.data[i], 0)
       end
-      local options <const> = { precision = "bfloat16", activation = "relu" }
+      local options <const> = { precision = "bfloat16", method = "cpu", activation = "relu" }
       for key, value in pairs(settings) do
         options[key] = value
       end
@@ -306,6 +306,18 @@ describe("conv2d_fused in bfloat16", function()
       assert.is_true(worst < 0.08 * rms, ("worst difference %g of %g"):format(worst, rms))
     end)
   end
+
+  it("leaves the first layer of a network in float32", function()
+    if not possible then
+      pending(message)
+    end
+    local rng <const> = optest.rng "bfloat16, first layer"
+    local x <const>, w <const> = rng.randn(1, 14, 13, 3), rng.randn(33, 7, 7, 3)
+    local settings <const> = { padding = 3, stride = 2 }
+    local y <const> = la.conv2d(optest.tensor(x), optest.tensor(w), nil,
+      { padding = 3, stride = 2, precision = "bfloat16" })
+    optest.close(y, convolution(x, w, nil, settings), 1e-5, "result")
+  end)
 
   it("refuses Winograd where it does not fit", function()
     if not possible then

@@ -258,7 +258,7 @@ local PRECISIONS <const> = { default = true, strict = true, bfloat16 = true }
 -- with nothing trained, so that packed and transformed weights are kept. opts.precision, of its convolutions:
 -- "default"; "strict", the smallest error; "bfloat16", on devices that compute with it: factors are rounded to 8 bits,
 -- sums and what lies between layers stay float32. A layer is then off by 0.2 % (rms), a 3x3 of stride 1, by Winograd,
--- by 1.2 %; depthwise ones are as before. Returns the module.
+-- by 1.2 %; depthwise ones and those from fewer than 16 channels are as before. Returns the module.
 function Module:fuse(opts)
   local o <const> = options.check("fuse", opts, { precision = options.optional "string" })
   if o.precision and not PRECISIONS[o.precision] then
