@@ -27,42 +27,53 @@ kernel void scale_inplace(global float *x, global const float *factor, const poi
         x[i] *= f;
 }
 
-kernel void sgd_step(global float *p, global const float *grad, const pointwise w, const float lr, const float decay)
-{
-    PART(w)
-    for (int i = first; i < last; i++)
-        p[i] -= lr * (grad[i] + decay * p[i]);
-}
+// BODY for sixteen elements at a time, then for one. Vectors are written out, since a compiler that vectorises across
+// work-items instead would gather from as many places.
+#define STEPS(BODY)                      \
+    PART(w)                              \
+    int i = first;                       \
+    for (; i + 16 <= last; i += 16) {    \
+        BODY(float16, vload16, vstore16) \
+    }                                    \
+    for (; i < last; i++) {              \
+        BODY(float, LOAD_ONE, STORE_ONE) \
+    }
+#define LOAD_ONE(at, p) (p)[at]
+#define STORE_ONE(v, at, p) (p)[at] = v
+#define OPTIMISER kernel __attribute__((vec_type_hint(float16))) void
+
+#define SGD(T, LOAD, STORE)                                        \
+    const T x = LOAD(0, p + i), g = LOAD(0, grad + i) + decay * x; \
+    STORE(x - lr * g, 0, p + i);
+
+OPTIMISER sgd_step(global float *restrict p, global const float *restrict grad, const pointwise w, const float lr,
+                   const float decay){ STEPS(SGD) }
 
 // b = momentum b + keep g, or g the first time; p -= lr (g + momentum b, or b)
-kernel void sgd_step_momentum(global float *p, global float *buffer, global const float *grad, const pointwise w,
-                              const int fresh, const int nesterov, const float lr, const float decay,
-                              const float momentum, const float keep)
-{
-    PART(w)
-    for (int i = first; i < last; i++) {
-        const float g = grad[i] + decay * p[i];
-        const float b = fresh ? g : momentum * buffer[i] + keep * g;
-        buffer[i] = b;
-        p[i] -= lr * (nesterov ? g + momentum * b : b);
-    }
-}
+#define SGD_MOMENTUM(T, LOAD, STORE)                                   \
+    const T x = LOAD(0, p + i), g = LOAD(0, grad + i) + decay * x;     \
+    const T b = fresh ? g : momentum * LOAD(0, buffer + i) + keep * g; \
+    STORE(b, 0, buffer + i);                                           \
+    STORE(x - lr * (nesterov ? g + momentum * b : b), 0, p + i);
+
+OPTIMISER sgd_step_momentum(global float *restrict p, global float *restrict buffer, global const float *restrict grad,
+                            const pointwise w, const int fresh, const int nesterov, const float lr, const float decay,
+                            const float momentum, const float keep){ STEPS(SGD_MOMENTUM) }
 
 // m += (1 - beta1) (g - m), v = beta2 v + (1 - beta2) g^2, p -= size m / (sqrt(v) / root + eps); the decay goes to g,
 // or shrinks p (factor shrink) when it is decoupled.
-kernel void adam_step(global float *p, global float *pm, global float *pv, global const float *grad, const pointwise w,
-                      const float shrink, const float decay, const float rest1, const float beta2, const float rest2,
-                      const float size, const float root, const float eps)
-{
-    PART(w)
-    for (int i = first; i < last; i++) {
-        const float x = p[i] * shrink, g = grad[i] + decay * x;
-        const float m = pm[i] + rest1 * (g - pm[i]), v = beta2 * pv[i] + rest2 * g * g;
-        pm[i] = m;
-        pv[i] = v;
-        p[i] = x - size * (m / (sqrt(v) / root + eps));
-    }
-}
+#define ADAM(T, LOAD, STORE)                                                \
+    const T x = LOAD(0, p + i) * shrink, g = LOAD(0, grad + i) + decay * x; \
+    const T m0 = LOAD(0, pm + i), m = m0 + rest1 * (g - m0);                \
+    const T v = beta2 * LOAD(0, pv + i) + rest2 * g * g;                    \
+    STORE(m, 0, pm + i);                                                    \
+    STORE(v, 0, pv + i);                                                    \
+    STORE(x - size * (m / (sqrt(v) / root + eps)), 0, p + i);
+
+OPTIMISER adam_step(global float *restrict p, global float *restrict pm, global float *restrict pv,
+                    global const float *restrict grad, const pointwise w, const float shrink, const float decay,
+                    const float rest1, const float beta2, const float rest2, const float size, const float root,
+                    const float eps){ STEPS(ADAM) }
 
 // out[at + k] = sum of squares of chunk k of x
 kernel void sum_squares_part(global float *out, global const float *x, const int at, const int n, const int chunk)

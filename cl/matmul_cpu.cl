@@ -177,8 +177,9 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_fwd_cpu(
     __global float *restrict c, __global const float *restrict a, __global const float *restrict packed,
     __global const float *bias, __global const float *residual, const product s)
 {
-    const int i0 = (int)get_global_id(0) * s.rows, rows = min(s.rows, s.m - i0);
-    const int first = (int)get_global_id(1) * s.group, panels = (s.n + NR - 1) / NR;
+    // the last, perhaps smaller blocks come first: some drivers give half of all to the first core that asks
+    const int i0 = (int)(get_global_size(0) - 1 - get_global_id(0)) * s.rows, rows = min(s.rows, s.m - i0);
+    const int first = (int)(get_global_size(1) - 1 - get_global_id(1)) * s.group, panels = (s.n + NR - 1) / NR;
     const int last = min(panels, first + s.group), z = (int)get_global_id(2);
     c += z * s.cz + i0 * s.n;
     residual += z * s.cz + i0 * s.n;
