@@ -18,11 +18,17 @@ enum { LA_SIZE_CLASSES = 520, LA_KERNEL_BUCKETS = 256 };
 struct la_buffer {
     la_device *dev;
     cl_mem mem;
-    void *host;   /* what mem lies on, where we gave the memory; else NULL */
-    size_t bytes; /* of its size class */
-    int size_class;
+    void *host;      /* what mem lies on, where we gave the memory; else NULL */
+    size_t bytes;    /* of its size class; of the arena, pages */
+    int size_class;  /* not of the arena's */
     la_buffer *next; /* in the free list */
+    /* of the arena's: */
+    bool arena, is_free;
+    size_t warm;                      /* of a free one, bytes that were in use before */
+    la_buffer *prev, *before, *after; /* in the free list; by address, in its chunk */
 };
+
+typedef struct la_chunk la_chunk;
 
 /* A (name, options) pair, built or on its way; of a family of kernels (see source.c), one kernel of it. */
 typedef struct la_program {
@@ -65,6 +71,8 @@ struct la_device {
 
     /* pool */
     la_buffer *free_list[LA_SIZE_CLASSES];
+    la_buffer *free_block[LA_SIZE_CLASSES]; /* of the arena, each in the largest class that is not above its size */
+    la_chunk *chunks;
     la_memory memory;
     bool poison, exact;
     la_pressure_fn pressure;
@@ -165,7 +173,7 @@ int la__settle_and_report(la_device *dev);
 void la__pending_free(la_device *dev);
 
 /* A blocking write past everything that waits. */
-int la__write_now(la_buffer *b, size_t offset, size_t bytes, const void *src);
+int la__write_now(const la_device *dev, cl_mem to, size_t offset, size_t bytes, const void *src);
 
 /* For progress.c: a build was begun; is waited for. */
 void la__build_begun(la_device *dev);
@@ -189,7 +197,22 @@ void la__constants_free(la_device *dev);
 /* Forgets the verdicts on programs. */
 void la__verdicts_free(la_device *dev);
 
+/* The class of a size and the bytes of its blocks, not fewer. */
+int la__size_class(size_t bytes, size_t *rounded);
+
 /* Releases free blocks of the pool, large ones first, until `room` more bytes fit the budget. */
 void la__pool_trim(la_device *dev, size_t room);
+
+/* Frees the pool: all blocks have been given back. */
+void la__pool_close(la_device *dev);
+
+/* A block of the arena (arena.c) of which at most `room` bytes were never used before; NULL where there is none, for
+ * the reason in *code if the driver or the system gave one. */
+la_buffer *la__arena_take(la_device *dev, size_t bytes, size_t room, cl_int *code);
+void la__arena_give(la_buffer *b);
+
+/* Gives pages of free blocks back to the system, until `room` more bytes fit the budget. */
+void la__arena_trim(la_device *dev, size_t room);
+void la__arena_close(la_device *dev);
 
 #endif

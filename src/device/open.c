@@ -118,7 +118,7 @@ void la_device_close(la_device *dev)
     if (dev->queue)
         clFinish(dev->queue);
     la__constants_free(dev);
-    la__pool_trim(dev, SIZE_MAX);
+    la__pool_close(dev);
     la__programs_free(dev);
     la__verdicts_free(dev);
     la__choices_free(dev);

@@ -17,8 +17,11 @@ typedef struct la_pending {
     la_kernel *kernel; /* NULL: a write */
     la_launch what;    /* its texts are unset; the kernel has them */
     int nargs;
-    la_karg *args; /* their data lies behind this */
-    la_buffer *to; /* of a write */
+    la_karg *args; /* what they point to lies behind this */
+    cl_mem *held;  /* the buffers among them: their blocks may be in other hands when their turn comes, as they may be
+                    * when the kernel runs */
+    int held_count;
+    cl_mem to; /* of a write */
     size_t offset, bytes;
     void *data;
 } la_pending;
@@ -31,33 +34,59 @@ static void append(la_device *dev, la_pending *p)
     *last = dev->last_pending = p;
 }
 
-/* With copies of the arguments. */
-int la__pending_launch(la_device *dev, la_kernel *k, const la_launch *what, const la_karg *args, int nargs)
+static void release(la_pending *p)
 {
-    size_t bytes = 0;
+    for (int i = 0; i < p->held_count; i++)
+        clReleaseMemObject(p->held[i]);
+    if (p->to)
+        clReleaseMemObject(p->to);
+    free(p->args);
+    free(p->held);
+    free(p->data);
+    free(p);
+}
+
+/* Copies the arguments; a buffer's is its memory object. */
+static bool copy_arguments(la_pending *p, const la_karg *args, int nargs)
+{
+    const size_t head = ((size_t)nargs * sizeof *args + 15) / 16 * 16;
+    size_t bytes = head;
     for (int i = 0; i < nargs; i++)
         bytes += args[i].data ? (args[i].size + 15) / 16 * 16 : 0;
+    p->args = la__calloc(bytes, 1);
+    p->held = la__calloc((size_t)nargs + 1, sizeof *p->held);
+    if (!p->args || !p->held)
+        return false;
+    char *at = (char *)p->args + head;
+    for (int i = 0; i < nargs; i++) {
+        p->args[i] = args[i];
+        if (args[i].buffer) {
+            cl_mem *held = &p->held[p->held_count++];
+            *held = args[i].buffer->mem;
+            clRetainMemObject(*held);
+            p->args[i] = (la_karg){ .data = held, .size = sizeof *held };
+        } else if (args[i].data) {
+            memcpy(at, args[i].data, args[i].size);
+            p->args[i].data = at;
+            at += (args[i].size + 15) / 16 * 16;
+        }
+    }
+    p->nargs = nargs;
+    return true;
+}
+
+int la__pending_launch(la_device *dev, la_kernel *k, const la_launch *what, const la_karg *args, int nargs)
+{
     la_pending *p = la__calloc(1, sizeof *p);
     if (!p)
         return LA_ENOMEM;
-    p->args = la__calloc((size_t)nargs * sizeof *args / 16 * 16 + 16 + bytes, 1);
-    if (!p->args) {
-        free(p);
+    if (!copy_arguments(p, args, nargs)) {
+        release(p);
         return LA_ENOMEM;
-    }
-    char *at = (char *)p->args + (size_t)nargs * sizeof *args / 16 * 16 + 16;
-    for (int i = 0; i < nargs; i++) {
-        p->args[i] = args[i];
-        if (!args[i].data)
-            continue;
-        memcpy(at, args[i].data, args[i].size);
-        p->args[i].data = at;
-        at += (args[i].size + 15) / 16 * 16;
     }
     p->kernel = k;
     p->what = *what;
     p->what.program = p->what.entry = p->what.options = p->what.source = NULL;
-    p->nargs = nargs;
     append(dev, p);
     return 0;
 }
@@ -67,12 +96,14 @@ int la__pending_write(la_buffer *to, size_t offset, size_t bytes, const void *da
     la_pending *p = la__calloc(1, sizeof *p);
     if (!p)
         return LA_ENOMEM;
-    *p = (la_pending){ .to = to, .offset = offset, .bytes = bytes, .data = malloc(bytes) };
+    *p = (la_pending){ .offset = offset, .bytes = bytes, .data = malloc(bytes) };
     if (!p->data) {
         free(p);
         return la_fail(LA_ENOMEM, "memory: no room for %zu bytes to be written", bytes);
     }
     memcpy(p->data, data, bytes);
+    p->to = to->mem;
+    clRetainMemObject(p->to);
     append(to->dev, p);
     return 0;
 }
@@ -99,16 +130,14 @@ static bool advance(la_device *dev, bool wait)
         if (err == 0)
             err = la__enqueue(dev, p->kernel, &p->what, p->args, p->nargs);
     } else if (!p->kernel) {
-        err = la__write_now(p->to, p->offset, p->bytes, p->data);
+        err = la__write_now(dev, p->to, p->offset, p->bytes, p->data);
     }
     if (err < 0)
         keep_failure(dev, err);
     dev->pending = p->next;
     if (!dev->pending)
         dev->last_pending = NULL;
-    free(p->args);
-    free(p->data);
-    free(p);
+    release(p);
     return true;
 }
 
@@ -142,9 +171,7 @@ void la__pending_free(la_device *dev)
     while (dev->pending) {
         la_pending *p = dev->pending;
         dev->pending = p->next;
-        free(p->args);
-        free(p->data);
-        free(p);
+        release(p);
     }
     dev->last_pending = NULL;
     free(dev->failure_text);

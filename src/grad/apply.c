@@ -33,6 +33,22 @@ static void node_destroy(la_node_head *head)
     free(n);
 }
 
+/* Lets go of the elements that backward does not read. A leaf stays as it is: the gradient goes to it. */
+static int shed(la_call *c)
+{
+    for (int i = 0; i < c->inputs; i++) {
+        la_tensor *shell;
+        if (!(c->op->shape_only >> i & 1) || !c->in[i] || c->in[i]->requires_grad)
+            continue;
+        const int err = la__shell(&shell, c->in[i]);
+        if (err < 0)
+            return err;
+        la_tensor_release(&c->in[i]);
+        c->in[i] = shell;
+    }
+    return 0;
+}
+
 /* Moves the call onto a new node that its outputs own. */
 static int record(la_call *c)
 {
@@ -115,6 +131,7 @@ int la_apply(la_call *c)
         c->out[0] = c->in[0];
     } else if (recording && wanted && c->op->backward && c->out[0]->dtype == LA_F32) {
         LA_TRY(separate_outputs(c));
+        LA_TRY(shed(c));
         LA_TRY(record(c));
     }
 done:

@@ -249,10 +249,20 @@ static int tensor_is_contiguous(lua_State *L)
     return 1;
 }
 
+/* Boxes that a script has lost sight of hold what backward would let go of on its way, which may be most of a step's
+ * memory: collects them where that costs little beside the work that so much memory stands for. */
+static void collect_lost(lua_State *L, const la_device *dev)
+{
+    const size_t heap = (size_t)lua_gc(L, LUA_GCCOUNT) * 1024;
+    if (la_device_memory(dev).used / 128 > heap)
+        lua_gc(L, LUA_GCCOLLECT);
+}
+
 /* t:backward([gradient]) */
 static int tensor_backward(lua_State *L)
 {
     la_tensor *t = la__lua_check_tensor(L, 1);
+    collect_lost(L, t->storage->dev);
     la__lua_try(L, la_backward(t, lua_isnoneornil(L, 2) ? NULL : la__lua_check_tensor(L, 2)));
     return 0;
 }

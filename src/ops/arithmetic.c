@@ -107,17 +107,21 @@ done:
     return err;
 }
 
-#define ARITHMETIC(op, text, line, back)                                                                              \
-    const la_op la_op_##op = {                                                                                        \
-        .name = #op, .brief = text, .example = line, .param = la__binary_params, .forward = forward, .backward = back \
-    };
+#define ARITHMETIC(op, text, line, back, shapes)           \
+    const la_op la_op_##op = { .name = #op,                \
+                               .brief = text,              \
+                               .example = line,            \
+                               .param = la__binary_params, \
+                               .forward = forward,         \
+                               .backward = back,           \
+                               .shape_only = shapes };
 
-ARITHMETIC(add, "Sum, a + b.", "local c = a + 1", backward_add)
-ARITHMETIC(sub, "Difference, a - b.", "local c = a - b", backward_sub)
-ARITHMETIC(mul, "Product of elements, a * b.", "local c = 2 * a", backward_mul)
-ARITHMETIC(div, "Quotient, a / b, in float32.", "local c = a / b", backward_div)
-ARITHMETIC(pow, "Power, a ^ b, in float32.", "local c = a ^ 2", backward)
+ARITHMETIC(add, "Sum, a + b.", "local c = a + 1", backward_add, 3)
+ARITHMETIC(sub, "Difference, a - b.", "local c = a - b", backward_sub, 3)
+ARITHMETIC(mul, "Product of elements, a * b.", "local c = 2 * a", backward_mul, 0)
+ARITHMETIC(div, "Quotient, a / b, in float32.", "local c = a / b", backward_div, 0)
+ARITHMETIC(pow, "Power, a ^ b, in float32.", "local c = a ^ 2", backward, 0)
 ARITHMETIC(maximum, "The larger of a and b; NaN stays. Equal operands share the gradient.",
-           "local c = la.maximum(a, 0)", backward)
+           "local c = la.maximum(a, 0)", backward, 0)
 ARITHMETIC(minimum, "The smaller of a and b; NaN stays. Equal operands share the gradient.",
-           "local c = la.minimum(a, b)", backward)
+           "local c = la.minimum(a, b)", backward, 0)

@@ -317,4 +317,5 @@ const la_op la_op_conv2d_fused = {
     .param = params,
     .forward = forward,
     .backward = backward,
+    .shape_only = 1u << RESIDUAL,
 };

@@ -79,7 +79,9 @@ struct la_op {
     bool in_place; /* writes its first input and returns it: refused on tensors in the graph, never recorded */
     int (*forward)(la_call *c);
     int (*backward)(la_call *c, la_tensor *const *g); /* NULL: the result carries no gradient */
-    la_owner *owner;                                  /* NULL for those of ops.def; calls on the tape keep it alive */
+    unsigned
+        shape_only;  /* bits of the inputs of which backward reads the shape alone: the tape keeps no more of them */
+    la_owner *owner; /* NULL for those of ops.def; calls on the tape keep it alive */
 };
 
 static inline bool la__wants(const la_call *c, int slot)

@@ -92,4 +92,5 @@ const la_op la_op_pad = {
     .param = params,
     .forward = forward,
     .backward = backward,
+    .shape_only = 1,
 };

@@ -127,6 +127,7 @@ const la_op la_op_sum = {
     .param = params,
     .forward = sum_forward,
     .backward = sum_backward,
+    .shape_only = 1,
 };
 
 const la_op la_op_mean = {
@@ -136,6 +137,7 @@ const la_op la_op_mean = {
     .param = params,
     .forward = mean_forward,
     .backward = mean_backward,
+    .shape_only = 1,
 };
 
 /* ---- max, min and their places ---- */

@@ -78,4 +78,5 @@ const la_op la_op_resize = {
     .param = params,
     .forward = forward,
     .backward = backward,
+    .shape_only = 1,
 };

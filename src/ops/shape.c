@@ -375,7 +375,8 @@ const la_op la_op_cat = { .name = "cat",
                           .example = "local both = la.cat({ a, b }, -1)",
                           .param = cat_params,
                           .forward = cat_forward,
-                          .backward = cat_backward };
+                          .backward = cat_backward,
+                          .shape_only = ~0u };
 
 static const la_param stack_params[] = {
     { LA_P_TENSORS, "list", NULL, "tensors of equal shape and type", NULL },
@@ -419,4 +420,5 @@ const la_op la_op_stack = { .name = "stack",
                             .example = "local batch = la.stack({ image1, image2 }, 1)",
                             .param = stack_params,
                             .forward = stack_forward,
-                            .backward = stack_backward };
+                            .backward = stack_backward,
+                            .shape_only = ~0u };

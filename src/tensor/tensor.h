@@ -67,6 +67,9 @@ int la__clone(la_tensor **out, const la_tensor *t);
 /* A second handle on the same storage, outside the graph. */
 int la__alias(la_tensor **out, const la_tensor *t);
 
+/* t's shape and its place in the graph without its elements: a tensor that must not be read. */
+int la__shell(la_tensor **out, const la_tensor *t);
+
 /* New dense tensor of t's shape and dtype on t's device, undefined contents. */
 int la__like(la_tensor **out, const la_tensor *t);
 

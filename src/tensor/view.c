@@ -36,6 +36,27 @@ int la__alias(la_tensor **out, const la_tensor *t)
     return 0;
 }
 
+int la__shell(la_tensor **out, const la_tensor *t)
+{
+    la_tensor *shell = la__calloc(1, sizeof *shell);
+    la_storage *storage = la__calloc(1, sizeof *storage);
+    *out = NULL;
+    if (!shell || !storage) {
+        free(shell);
+        free(storage);
+        return LA_ENOMEM;
+    }
+    *shell = *t;
+    *storage = (la_storage){ .refs = 1, .dev = t->storage->dev };
+    shell->refs = 1;
+    shell->storage = storage;
+    shell->grad = NULL;
+    if (shell->node)
+        shell->node->refs++;
+    *out = shell;
+    return 0;
+}
+
 static int check_dim(const la_tensor *t, int d, const char *op)
 {
     if (d < 0 || d >= t->ndim)

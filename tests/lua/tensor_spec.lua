@@ -169,6 +169,69 @@ describe("gradients", function()
   end)
 end)
 
+describe("the tape", function()
+  -- Both of them made by operations, so that their elements may be forgotten.
+  local function check(fn, ...)
+    local inputs <const> = {}
+    for k, shape in ipairs { ... } do
+      inputs[k] = la.randn(table.unpack(shape))
+    end
+    assert.is_true(la.gradcheck(function(...)
+      local made <const> = {}
+      for k, x in ipairs { ... } do
+        made[k] = x * (k + 0.5)
+      end
+      return fn(table.unpack(made))
+    end, inputs) < 1e-2)
+  end
+
+  it("gives gradients of inputs of which it kept the shape alone", function()
+    check(function(a, b) return (a + b):exp() end, { 2, 3 }, { 3 })
+    check(function(a, b) return (a - b) * (b - a) end, { 4, 1 }, { 1, 3 })
+    check(function(a, b) return la.cat({ a, b }, 2):sin() end, { 2, 3 }, { 2, 1 })
+    check(function(a, b) return la.stack({ a, b }, 2):sin() end, { 2, 3 }, { 2, 3 })
+    check(function(a) return a:sum(1):exp() end, { 3, 2 })
+    check(function(a) return a:mean({ 1, 3 }):exp() end, { 3, 2, 2 })
+    check(function(a) return la.pad(a, { 2, 1, 0, 1 }):sin() end, { 1, 2, 2, 2 })
+    check(function(a) return la.resize(a, { height = 4, width = 3 }):sin() end, { 1, 3, 2, 2 })
+    check(function(x, w, r)
+      return la.conv2d_fused(x, w, nil, nil, nil, nil, nil, r, { padding = 1 }):sin()
+    end, { 1, 3, 3, 2 }, { 3, 3, 3, 2 }, { 1, 3, 3, 3 })
+  end)
+
+  it("holds no elements that it does not need", function()
+    la.scope(function()
+      local x <const> = la.keep(la.zeros(100000):requires_grad_())
+      local before <const> = la.device.memory().used
+      local sum <const> = la.scope(function()
+        local y = x
+        for _ = 1, 10 do
+          y = y + 1
+        end
+        return y:sum()
+      end)
+      assert.is_true(la.device.memory().used - before < 400000)
+      sum:backward()
+      assert.equal(1, x.grad[100000]:item())
+    end)
+  end)
+
+  it("collects what a script has lost before it walks back", function()
+    la.scope(function()
+      local x <const> = la.ones(2^20 // 4 * 40):requires_grad_()
+      collectgarbage()
+      collectgarbage "stop"
+      local y = x
+      for _ = 1, 6 do
+        y = y:sin()
+      end
+      y:sum():backward()
+      collectgarbage "restart"
+      assert.is_true(la.device.memory().used < 2^20 * 40 * 4) -- x, its gradient, and what y holds
+    end)
+  end)
+end)
+
 describe("gradcheck", function()
   it("accepts a right gradient and finds a wrong one", function()
     local x <const> = la.tensor { 0.3, -0.7, 1.1 }

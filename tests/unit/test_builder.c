@@ -113,6 +113,32 @@ static void order_is_kept(void **state)
     la_device_close(dev);
 }
 
+/* A block may be given back, and be part of another one, while launches on it still wait. */
+static void blocks_change_hands(void **state)
+{
+    la_device *dev = open_with(NULL, NULL);
+    la_buffer *a, *b, *c;
+    int numbers[100];
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        numbers[i] = 7 * i;
+    OK(la__buffer_take(&a, dev, 100 << 10));
+    OK(la__buffer_take(&b, dev, 100 << 10));
+    OK(run(dev, a, "iota", NULL, 100));
+    OK(run(dev, b, "iota", "-DBASE=100", 100));
+    OK(run(dev, a, "twice", NULL, 100));
+    OK(la__buffer_write(b, 0, sizeof numbers, numbers));
+    assert_non_null(dev->pending);
+    la__buffer_give(a);
+    la__buffer_give(b);
+    OK(la__buffer_take(&c, dev, 200 << 10)); /* where both were */
+    OK(run(dev, c, "iota", "-DBASE=3", 100));
+    OK(run(dev, c, "twice", "-DBASE=3", 100));
+    expect(c, 6, 2);
+    la__buffer_give(c);
+    la_device_close(dev);
+}
+
 static void closing_does_not_wait(void **state)
 {
     la_device *dev = open_with(NULL, NULL);
@@ -337,6 +363,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(order_is_kept, fresh_cache),
+        cmocka_unit_test_setup(blocks_change_hands, fresh_cache),
         cmocka_unit_test_setup(closing_does_not_wait, fresh_cache),
         cmocka_unit_test_setup(families_are_built_one_by_one, fresh_cache),
         cmocka_unit_test_setup(failure_is_reported_later, fresh_cache),

@@ -258,6 +258,127 @@ static void exact_blocks_are_never_reused(void **state)
     la_device_close(dev);
 }
 
+/* ---- larger blocks, which a device that works on our memory cuts from an arena ---- */
+
+enum { KIB = 1024, BLOCKS = 60, LONGEST = 400 };
+
+static uint32_t next_random(uint32_t *seed)
+{
+    return *seed = *seed * 1664525u + 1013904223u;
+}
+
+static void fill_words(la_buffer *b, uint32_t value)
+{
+    static uint32_t words[LONGEST * KIB / 4];
+    for (size_t i = 0; i < b->bytes / 4; i++)
+        words[i] = value;
+    OK(la__buffer_write(b, 0, b->bytes, words));
+}
+
+/* All words of b: nobody else wrote into it. */
+static void holds_words(const la_buffer *b, uint32_t value)
+{
+    static uint32_t words[LONGEST * KIB / 4];
+    OK(la__buffer_read(b, 0, b->bytes, words));
+    for (size_t i = 0; i < b->bytes / 4; i++)
+        assert_int_equal(words[i], value);
+}
+
+/* Random takes and gives of random sizes: blocks keep what is theirs, and the figures add up. */
+static void blocks_do_not_overlap(void **state)
+{
+    la_device *dev = open_with(NULL, NULL);
+    la_buffer *block[BLOCKS] = { NULL };
+    uint32_t seed = 5;
+    size_t used = 0;
+    (void)state;
+    for (uint32_t round = 0; round < 600; round++) {
+        const uint32_t i = next_random(&seed) / 7 % BLOCKS;
+        if (block[i]) {
+            used -= block[i]->bytes;
+            holds_words(block[i], i);
+            la__buffer_give(block[i]);
+            block[i] = NULL;
+        } else {
+            const size_t bytes = 30 * KIB + next_random(&seed) / 7 % ((LONGEST - 60) * KIB);
+            OK(la__buffer_take(&block[i], dev, bytes));
+            assert_true(block[i]->bytes >= bytes);
+            used += block[i]->bytes;
+            fill_words(block[i], i);
+        }
+        assert_int_equal(la_device_memory(dev).used, used);
+    }
+    for (uint32_t i = 0; i < BLOCKS; i++) {
+        if (block[i])
+            holds_words(block[i], i);
+        la__buffer_give(block[i]);
+    }
+    assert_int_equal(la_device_memory(dev).used, 0);
+    la_device_close(dev);
+}
+
+/* What many small blocks leave serves one large one, and the other way round. */
+static void neighbours_are_joined(void **state)
+{
+    la_buffer *part[8], *whole;
+    la_device_info info;
+    (void)state;
+    la_device *dev = open_with(NULL, NULL);
+    info = *la_device_get_info(dev);
+    if (strcmp(info.type, "cpu") != 0) {
+        la_device_close(dev);
+        skip();
+    }
+    for (int i = 0; i < 8; i++)
+        OK(la__buffer_take(&part[i], dev, 100 * KIB));
+    const la_memory before = la_device_memory(dev);
+    for (int i = 0; i < 8; i++) /* 0, 3, 6, 1, 4, 7, 2, 5 */
+        la__buffer_give(part[i * 3 % 8]);
+    assert_int_equal(la_device_memory(dev).pooled, before.used);
+    OK(la__buffer_take(&whole, dev, 800 * KIB));
+    assert_int_equal(la_device_memory(dev).allocations, before.allocations);
+    assert_int_equal(la_device_memory(dev).pooled, 0);
+    la__buffer_give(whole);
+    for (int i = 0; i < 4; i++)
+        OK(la__buffer_take(&part[i], dev, 200 * KIB));
+    assert_int_equal(la_device_memory(dev).allocations, before.allocations);
+    OK(la__buffer_take(&part[4], dev, 33 * KIB)); /* nothing is left */
+    assert_int_equal(la_device_memory(dev).allocations, before.allocations + 1);
+    for (int i = 0; i < 5; i++)
+        la__buffer_give(part[i]);
+    la_device_close(dev);
+}
+
+/* Pages in holes that nothing fits into are given back when the budget says so; what is used stays. */
+static void holes_give_room(void **state)
+{
+    enum { N = 8 };
+    la_device *dev = open_with("LUALIGN_MEMORY", "2");
+    la_buffer *part[N], *large;
+    (void)state;
+    for (uint32_t i = 0; i < N; i++) {
+        OK(la__buffer_take(&part[i], dev, 200 * KIB));
+        fill_words(part[i], i);
+    }
+    for (int i = 0; i < N; i += 2)
+        la__buffer_give(part[i]);
+    OK(la__buffer_take(&large, dev, 390 * KIB));
+    fill_words(large, 77);
+    const la_memory m = la_device_memory(dev);
+    assert_true(m.used + m.pooled <= m.budget);
+    for (uint32_t i = 1; i < N; i += 2)
+        holds_words(part[i], i);
+    OK(la__buffer_take(&part[0], dev, 200 * KIB)); /* into a hole again */
+    fill_words(part[0], 5);
+    holds_words(large, 77);
+    FAILS(la__buffer_take(&part[2], dev, 900 * KIB), LA_ENOMEM, "LUALIGN_MEMORY sets the limit");
+    la__buffer_give(part[0]);
+    la__buffer_give(large);
+    for (int i = 1; i < N; i += 2)
+        la__buffer_give(part[i]);
+    la_device_close(dev);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -272,6 +393,9 @@ int main(void)
         cmocka_unit_test(pressure_makes_room),
         cmocka_unit_test(poison_shows_undefined_memory),
         cmocka_unit_test(exact_blocks_are_never_reused),
+        cmocka_unit_test(blocks_do_not_overlap),
+        cmocka_unit_test(neighbours_are_joined),
+        cmocka_unit_test(holes_give_room),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -28,9 +28,14 @@ function Layer:init(inputs)
   self:child("conv2", nn.Conv2d { NARROW, GROWTH, kernel = 3, padding = 1, bias = false })
 end
 
-function Layer:forward(x)
+local function pass(self, x)
   local y <const> = fuse.apply(self.conv1, self.norm2, la.relu(self.norm1(x)), { activation = "relu" })
   return la.cat({ x, self.conv2(y) }, -1)
+end
+
+--- What is made on the way is let go of at once: only the tape may still need it.
+function Layer:forward(x)
+  return la.scope(pass, self, x)
 end
 
 local Block <const> = Module.class "DenseBlock"

@@ -28,10 +28,15 @@ function Block:init(o)
   self.residual = o.residual
 end
 
-function Block:forward(x)
+local function pass(self, x)
   local y = self.expand and fuse.apply(self.expand, nil, x, { activation = "relu6" }) or x
   y = fuse.apply(self.depthwise, nil, y, { activation = "relu6" })
   return fuse.apply(self.project, nil, y, { residual = self.residual and x or nil })
+end
+
+--- What is made on the way is let go of at once: only the tape may still need it.
+function Block:forward(x)
+  return la.scope(pass, self, x)
 end
 
 function Block:extra()

@@ -53,10 +53,15 @@ function BasicBlock:init(inputs, planes, stride)
   add_downsample(self, inputs, planes, stride)
 end
 
-function BasicBlock:forward(x)
+-- What a block makes on its way is let go of at once, here and below: only the tape may still need it.
+local function basic(self, x)
   local y <const> = fuse.apply(self.conv1, self.bn1, x, { activation = "relu" })
   local shortcut <const> = self.downsample and self.downsample(x) or x
   return fuse.apply(self.conv2, self.bn2, y, { residual = shortcut, activation = "relu" })
+end
+
+function BasicBlock:forward(x)
+  return la.scope(basic, self, x)
 end
 
 -- 1x1, 3x3, 1x1.
@@ -74,11 +79,15 @@ function Bottleneck:init(inputs, planes, stride)
   add_downsample(self, inputs, outputs, stride)
 end
 
-function Bottleneck:forward(x)
+local function bottleneck(self, x)
   local y = fuse.apply(self.conv1, self.bn1, x, { activation = "relu" })
   y = fuse.apply(self.conv2, self.bn2, y, { activation = "relu" })
   local shortcut <const> = self.downsample and self.downsample(x) or x
   return fuse.apply(self.conv3, self.bn3, y, { residual = shortcut, activation = "relu" })
+end
+
+function Bottleneck:forward(x)
+  return la.scope(bottleneck, self, x)
 end
 
 local ResNet <const> = Module.class("ResNet", Trunk)

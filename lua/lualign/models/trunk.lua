@@ -78,27 +78,31 @@ function Trunk:features(x, layers)
     left = wanted[layer] and left or left + 1
     wanted[layer] = true
   end
-  self:run(x, function(layer, y)
-    if wanted[layer] then
-      found[layer] = y
-      left = left - 1
+  return la.scope(function()
+    self:run(x, function(layer, y)
+      if wanted[layer] then
+        found[layer] = y
+        left = left - 1
+      end
+      return left == 0
+    end, wanted)
+    local list <const> = {}
+    for i, layer in ipairs(layers) do
+      list[i] = found[layer]
     end
-    return left == 0
-  end, wanted)
-  local list <const> = {}
-  for i, layer in ipairs(layers) do
-    list[i] = found[layer]
-  end
-  return list
+    return list
+  end)
 end
 
 --- The output of the last layer for preprocessed images x.
 function Trunk:forward(x)
-  local last
-  self:run(x, function(_, y)
-    last = y
-  end, {})
-  return last
+  return la.scope(function()
+    local last
+    self:run(x, function(_, y)
+      last = y
+    end, {})
+    return last
+  end)
 end
 
 return Trunk
