@@ -19,8 +19,6 @@
 // its products are those of factors rounded to bfloat16, summed in float: u and v then hold pairs of neighbouring k.
 #include "common.clh"
 
-#define UNROLL _Pragma("unroll")
-#define SIDE (TILE + 2)
 #define PAD 32
 #ifdef BF16
 #define PER 2 // input channels in one place of u and v
@@ -28,17 +26,6 @@
 #define PER 1
 #endif
 #define DEPTH(channels) (((channels) + PER - 1) / PER)
-
-#if LANES == 1
-typedef float vec;
-#define LOAD(p) (*(p))
-#define STORE(v, p) (*(p) = (v))
-#define GREATER(a, b) ((a) > (b))
-#else
-typedef VEC(LANES) vec;
-#define LOAD(p) VLOAD(LANES)(0, p)
-#define STORE(v, p) VSTORE(LANES)(v, 0, p)
-#endif
 
 // The same as la_winograd in src/ops/winograd.c.
 typedef struct {
@@ -54,20 +41,6 @@ typedef struct {
 // ---- the transforms along one direction, in place on t[0], t[s], t[2 s], ... ----
 
 #if TILE == 4
-#define R2 1.41421356237309505f // sqrt(2)
-
-static inline void input_line(vec *t, const int s)
-{
-    const vec x0 = t[0], x1 = t[s], x2 = t[2 * s], x3 = t[3 * s], x4 = t[4 * s], x5 = t[5 * s];
-    const vec e1 = x4 - 2.0f * x2, o1 = x3 - 2.0f * x1, e2 = x4 - 0.5f * x2, o2 = x3 - 0.5f * x1;
-    t[0] = x0 + (x4 - 2.5f * x2);
-    t[s] = e1 + 0.5f * R2 * o1;
-    t[2 * s] = e1 - 0.5f * R2 * o1;
-    t[3 * s] = e2 + R2 * o2;
-    t[4 * s] = e2 - R2 * o2;
-    t[5 * s] = x1 + (x5 - 2.5f * x3);
-}
-
 static inline void output_line(vec *t, const int s)
 {
     const vec s1 = t[s] + t[2 * s], d1 = t[s] - t[2 * s], s2 = t[3 * s] + t[4 * s], d2 = t[3 * s] - t[4 * s];
@@ -89,15 +62,6 @@ static inline void weight_line(vec *t, const int s)
     t[5 * s] = g2;
 }
 #else
-static inline void input_line(vec *t, const int s)
-{
-    const vec x0 = t[0], x1 = t[s], x2 = t[2 * s], x3 = t[3 * s];
-    t[0] = x0 - x2;
-    t[s] = x1 + x2;
-    t[2 * s] = x2 - x1;
-    t[3 * s] = x1 - x3;
-}
-
 static inline void output_line(vec *t, const int s)
 {
     const vec sum = t[s] + t[2 * s], difference = t[s] - t[2 * s];
@@ -337,15 +301,6 @@ __kernel void winograd_output(__global float *y, __global const float *m, __glob
 
 #ifdef NR
 #define NV (NR / LANES)
-
-// Asks for a line of the cache before it is needed: a hint, left out where the compiler has none.
-#define PREFETCH(p)
-#if defined(FETCH) && defined(__has_builtin)
-#if __has_builtin(__builtin_prefetch)
-#undef PREFETCH
-#define PREFETCH(p) __builtin_prefetch((const void *)(uintptr_t)(p), 0, 2)
-#endif
-#endif
 
 #ifdef BF16
 #define ADD_PRODUCTS(sum, a, b) add_products(sum, as_uint16(a), as_uint16(b))

@@ -21,6 +21,7 @@ local BUILDS <const> = {
   matmul_mma = { "-DTF32", "-DBF16" },
   probe = { "-DACC=2" },
   winograd = { "-DTILE=2 -DLANES=1", "-DTILE=4 -DLANES=1" },
+  winograd_weight = { "-DTILE=2 -DLANES=1", "-DTILE=4 -DLANES=1" },
 }
 
 -- Programs that are for NVIDIA's cards from some on only.

@@ -322,7 +322,8 @@ static int backward(la_call *c, la_tensor *const *g)
     if (la__wants(c, X))
         LA_TRY(gradient_x(c, &s, dy));
     if (la__wants(c, WEIGHT)) {
-        const la_conv_plan p = la__conv_plan_weight(c->dev, &s, (la_method)c->arg[METHOD].ints[0]);
+        const la_conv_plan p = la__conv_plan_weight(c->dev, &s, (la_method)c->arg[METHOD].ints[0],
+                                                    (la_precision)c->arg[PRECISION].ints[0]);
         LA_TRY(la__dense(&x, c->in[X]));
         LA_TRY(la__like(&c->grad[WEIGHT], c->in[WEIGHT]));
         LA_TRY(la__conv_backward_weight(c->dev, &s, &p, c->grad[WEIGHT], dy, x));

@@ -127,7 +127,7 @@ la_conv_plan la__conv_plan(la_device *dev, const la_conv *s, la_method wish, int
 /* The same for a pass, tried: the plain kernels where a variant does not compute what it should. */
 la_conv_plan la__conv_plan_sweep(la_device *dev, const la_conv *s, la_method wish, la_precision precision,
                                  bool data_gradient);
-la_conv_plan la__conv_plan_weight(la_device *dev, const la_conv *s, la_method wish);
+la_conv_plan la__conv_plan_weight(la_device *dev, const la_conv *s, la_method wish, la_precision precision);
 
 /* The three passes on dense tensors. `e` may be NULL: no residual, no bounds. The data gradient is that of the sums
  * before residual and bounds, by x: only the filter's weight and scale matter. The weight gradient is by the weight as
@@ -138,6 +138,10 @@ int la__conv_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p,
                         const la_filter *f);
 int la__conv_backward_weight(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dw,
                              const la_tensor *dy, const la_tensor *x);
+
+/* dw = the sum of so many parts, each as large, in their order; nothing to do where there is one. `options`: the build
+ * of cl/conv2d_weight.cl that is in use anyway, or NULL. */
+int la__conv_sum_parts(la_device *dev, const char *options, la_tensor *dw, const la_buffer *part, int32_t parts);
 
 /* The data gradient of a convolution from few channels (conv2d_narrow.c). The plan is tried; false where it does not
  * suit. */

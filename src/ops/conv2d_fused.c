@@ -227,7 +227,8 @@ static int backward_filter(la_call *c, fused *f, const back *b)
 {
     int err = 0;
     la_tensor *dw = NULL;
-    const la_conv_plan p = la__conv_plan_weight(c->dev, &f->shape, (la_method)c->arg[METHOD].ints[0]);
+    const la_conv_plan p = la__conv_plan_weight(c->dev, &f->shape, (la_method)c->arg[METHOD].ints[0],
+                                                (la_precision)c->arg[PRECISION].ints[0]);
 
     LA_TRY(la__dense(&f->x, c->in[X]));
     LA_TRY(la__like(&dw, f->weight));

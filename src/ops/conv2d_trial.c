@@ -220,7 +220,8 @@ int la__conv_trial_weight(bool *good, la_device *dev, const void *plan)
 {
     int err = 0;
     la_conv_plan p = *(const la_conv_plan *)plan;
-    for (int turned = 0; turned < 2; turned++) {
+    const bool turns = p.method == LA_CPU;
+    for (int turned = 0; turned <= turns; turned++) {
         p.turned = turned;
         LA_TRY(trial(good, dev, &p, WEIGHT, WEIGHT));
         if (!*good)

@@ -2,7 +2,7 @@
  *
  * conv2d_weight.c -- the weight gradient (cl/conv2d_weight.cl).
  */
-#include "ops/conv2d.h"
+#include "ops/winograd.h"
 
 #include <math.h>
 
@@ -61,19 +61,19 @@ static int part_of(la_buffer **part, const la_tensor *dw, int32_t splits)
     return la__buffer_take(part, dw->storage->dev, (size_t)splits * (size_t)la_tensor_numel(dw) * 4);
 }
 
-static int sum_splits(la_device *dev, const la_conv_plan *p, la_tensor *dw, const la_buffer *part, int32_t splits)
+int la__conv_sum_parts(la_device *dev, const char *options, la_tensor *dw, const la_buffer *part, int32_t parts)
 {
     const int64_t size = la_tensor_numel(dw);
-    if (splits <= 1)
+    if (parts <= 1)
         return 0;
     return la__launch(dev,
                       &(la_launch){ .program = "conv2d_weight",
-                                    .options = p->options,
+                                    .options = options,
                                     .entry = "conv2d_sum",
                                     .global = { (size_t)LA_CEIL(size, 16) },
-                                    .flops = (double)(size * splits),
-                                    .bytes = 4.0 * (double)(size * (splits + 1)) },
-                      (la_karg[]){ LA_T(dw), LA_BUF(part), LA_INT(splits), LA_INT(size) }, 4);
+                                    .flops = (double)(size * parts),
+                                    .bytes = 4.0 * (double)(size * (parts + 1)) },
+                      (la_karg[]){ LA_T(dw), LA_BUF(part), LA_INT(parts), LA_INT(size) }, 4);
 }
 
 /* ---- CPUs ---- */
@@ -123,7 +123,7 @@ static int weight_tiles(la_device *dev, const la_conv *s, const la_conv_plan *p,
                                     .bytes = la__conv_bytes(s) },
                       (la_karg[]){ LA_BUF(part ? part : dw->storage->buffer), LA_T(dy), LA_BUF(source), LA_STRUCT(q) },
                       4));
-    LA_TRY(sum_splits(dev, p, dw, part, splits));
+    LA_TRY(la__conv_sum_parts(dev, p->options, dw, part, splits));
 done:
     la__buffer_give(padded);
     la__buffer_give(part);
@@ -174,6 +174,8 @@ int la__conv_backward_weight(la_device *dev, const la_conv *s, const la_conv_pla
         return weight_tiles(dev, s, p, dw, dy, x);
     if (p->method == LA_GPU)
         return la__conv_weight_gpu(dev, p->gpu, s, dw, dy, x);
+    if (p->method == LA_WINOGRAD4 || p->method == LA_WINOGRAD2)
+        return la__winograd_backward_weight(dev, s, p, dw, dy, x);
     return la__launch(dev,
                       &(la_launch){ .program = "conv2d",
                                     .entry = "conv2d_bwd_weight",
@@ -191,9 +193,12 @@ static double tile_work(const la_tile *t, int64_t rows, int64_t columns)
     return (double)(tiles * t->mr) * (double)(LA_CEIL(columns, t->nr) * t->nr) * (1 + 1.5 / (double)together);
 }
 
-la_conv_plan la__conv_plan_weight(la_device *dev, const la_conv *s, la_method wish)
+la_conv_plan la__conv_plan_weight(la_device *dev, const la_conv *s, la_method wish, la_precision precision)
 {
-    wish = la__conv_choose(dev, s, wish, "conv2d.weight");
+    la_conv_plan fast;
+    wish = la__conv_choose(dev, s, wish, precision == LA_STRICT ? "conv2d.weight.strict" : "conv2d.weight");
+    if (la__winograd_choose_weight(&fast, dev, s, wish, precision))
+        return fast;
     const bool merge = la__conv_merges_rows(s);
     const int32_t of_x = merge ? s->kh * s->kw * s->c : s->c / s->groups, of_y = s->o / s->groups;
     la_conv_plan p = la__conv_plan(dev, s, wish, of_y, of_x);

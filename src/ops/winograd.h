@@ -34,4 +34,14 @@ int la__winograd_forward(la_device *dev, const la_conv *s, const la_conv_plan *p
 int la__winograd_backward_x(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dx, const la_tensor *dy,
                             const la_filter *f);
 
+/* dw from dy and x, and whether that is faster than the direct sum on CPUs: LA_WINOGRAD4, or LA_AUTO where it is not.
+ */
+int la__winograd_backward_weight(la_device *dev, const la_conv *s, const la_conv_plan *p, la_tensor *dw,
+                                 const la_tensor *dy, const la_tensor *x);
+la_method la__winograd_pays_weight(const la_conv *s, la_precision precision);
+
+/* As la__winograd_choose, for the weight gradient. */
+bool la__winograd_choose_weight(la_conv_plan *p, la_device *dev, const la_conv *s, la_method wish,
+                                la_precision precision);
+
 #endif

@@ -84,6 +84,7 @@ end
 describe("Winograd's convolution", function()
   local layers <const> = { -- n, h, w, c, o; the register tiles are full, items have several blocks and panels
     { 2, 15, 15, 64, 96 }, { 8, 15, 15, 256, 256 }, { 1, 31, 29, 130, 70 }, { 1, 62, 61, 33, 64 }, { 3, 6, 5, 40, 300 },
+    { 7, 58, 61, 17, 33 }, -- several chunks of tiles for the weight gradient, the last one shorter
   }
   for k, size in ipairs(os.getenv "LUALIGN_TEST_SMALL" == "1" and {} or layers) do
     local n <const>, h <const>, w <const>, c <const>, o <const> = table.unpack(size)
@@ -122,6 +123,88 @@ describe("Winograd's convolution", function()
         size = size + v ^ 2
       end
       assert(math.sqrt(off / size) < ceiling[method], string.format("relative error %.3g", math.sqrt(off / size)))
+    end)
+  end
+
+  -- The gradient of a 3 x 3 weight from sums in double precision; padding 1.
+  local function weight_gradient(x, dy)
+    local N <const>, H <const>, W <const>, C <const> = table.unpack(x.shape)
+    local O <const>, dw <const> = dy.shape[4], {}
+    for i = 1, O * 9 * C do
+      dw[i] = 0.0
+    end
+    for at = 0, N * H * W - 1 do
+      local n <const>, i <const>, j <const> = at // (H * W), at // W % H, at % W
+      for tap = 0, 8 do
+        local row <const>, column <const> = i + tap // 3 - 1, j + tap % 3 - 1
+        local from <const> = ((n * H + row) * W + column) * C
+        for k = 1, row >= 0 and row < H and column >= 0 and column < W and O * C or 0 do
+          local o <const>, c <const> = (k - 1) // C, (k - 1) % C + 1
+          local to <const> = (o * 9 + tap) * C + c
+          dw[to] = dw[to] + dy.data[at * O + o + 1] * x.data[from + c]
+        end
+      end
+    end
+    return dw
+  end
+
+  local function gradient_of(x, dy, options)
+    local w <const> = la.zeros(dy:size(4), 3, 3, x:size(4)):requires_grad_(true)
+    options.padding = 1
+    la.conv2d_fused(x, w, options):backward(dy)
+    return w.grad
+  end
+
+  local exact <const> = { winograd4 = 1.5e-6, winograd2 = 8e-7 }
+  for method, bound in pairs(os.getenv "LUALIGN_TEST_SMALL" == "1" and {} or exact) do
+    it(method .. ": the weight gradient's error is that of float32 sums", function()
+      la.seed(12)
+      local x <const>, dy <const> = la.randn(2, 15, 15, 24), la.randn(2, 15, 15, 16)
+      local want <const>, got <const> = weight_gradient(P(x), P(dy)), P(gradient_of(x, dy, { method = method })).data
+      local off, size = 0.0, 0.0
+      for i, v in ipairs(want) do
+        off = off + (got[i] - v) ^ 2
+        size = size + v ^ 2
+      end
+      assert(math.sqrt(off / size) < bound, string.format("relative error %.3g", math.sqrt(off / size)))
+    end)
+  end
+
+  it("the weight gradient has the same bits each time, and strict ones are the direct sums", function()
+    local x <const>, dy <const> = la.randn(3, 33, 30, 50), la.randn(3, 33, 30, 40)
+    for _, method in ipairs { "winograd4", "winograd2", "auto" } do
+      local first <const> = gradient_of(x, dy, { method = method })
+      for _ = 1, 3 do
+        assert.equal(0, (gradient_of(x, dy, { method = method }) - first):abs():max():item())
+      end
+    end
+    local strict <const> = gradient_of(x, dy, { precision = "strict" })
+    if la.device.kind():find "^cpu" then
+      assert.equal(0, (gradient_of(x, dy, { method = "cpu" }) - strict):abs():max():item())
+    end
+  end)
+
+  for _, method in ipairs(METHODS) do
+    it(method .. ": NaN and infinities reach the weight gradients that depend on them, and no others", function()
+      for _, value in ipairs { 0 / 0, 1 / 0 } do
+        local x <const>, dy <const> = la.randn(1, 9, 9, 20), la.randn(1, 9, 9, 36)
+        x:narrow(2, 5, 1):narrow(3, 5, 1):narrow(4, 3, 1):fill_(value)
+        dy:narrow(2, 1, 1):narrow(3, 9, 1):narrow(4, 36, 1):fill_(value)
+        local dw <const> = gradient_of(x, dy, { method = method }):totable()
+        for o = 1, 36 do
+          for tap = 0, 8 do
+            for c = 1, 20 do
+              local v <const> = dw[o][tap // 3 + 1][tap % 3 + 1][c]
+              local finite <const> = v - v == 0
+              if c == 3 then
+                assert(not finite, ("%d, %d, %d is finite"):format(o, tap, c))
+              elseif o < 36 then
+                assert(finite, ("%d, %d, %d is %s"):format(o, tap, c, v))
+              end
+            end
+          end
+        end
+      end
     end)
   end
 

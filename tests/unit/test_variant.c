@@ -149,7 +149,7 @@ static void no_variant_falls_back(void **state)
             const la_method family = la__method(dev, wish);
             assert_int_equal(la__conv_plan_sweep(dev, &layers[i], wish, LA_DEFAULT, false).method, family);
             assert_int_equal(la__conv_plan_sweep(dev, &layers[i], wish, LA_DEFAULT, true).method, family);
-            assert_int_equal(la__conv_plan_weight(dev, &layers[i], wish).method, family);
+            assert_int_equal(la__conv_plan_weight(dev, &layers[i], wish, LA_DEFAULT).method, family);
         }
 }
 
@@ -202,6 +202,12 @@ static void winograd_where_it_pays(void **state)
     assert_int_equal(la__winograd_pays(&good, LA_BFLOAT16), LA_WINOGRAD4);
     assert_int_equal(la__winograd_pays(&few, LA_DEFAULT), LA_AUTO);
     assert_int_equal(la__winograd_pays(&tiny, LA_DEFAULT), LA_WINOGRAD2);
+    assert_int_equal(la__winograd_pays_weight(&good, LA_DEFAULT), LA_WINOGRAD4);
+    assert_int_equal(la__winograd_pays_weight(&good, LA_STRICT), LA_AUTO);
+    assert_int_equal(la__winograd_pays_weight(&tiny, LA_DEFAULT), LA_AUTO);
+    assert_int_equal(la__conv_plan_weight(dev, &good, LA_AUTO, LA_STRICT).method, la__method(dev, LA_AUTO));
+    assert_int_equal(la__conv_plan_weight(dev, &few, LA_WINOGRAD4, LA_DEFAULT).method, LA_WINOGRAD4);
+    assert_true(la__conv_plan_weight(dev, &strided, LA_WINOGRAD4, LA_DEFAULT).method <= LA_GPU);
     la_conv_plan p = la__conv_plan_sweep(dev, &good, LA_AUTO, LA_DEFAULT, false);
     assert_int_equal(p.method == LA_WINOGRAD4, la__device_is_cpu(dev));
     for (int wish = LA_PLAIN; wish <= LA_GPU; wish++)
@@ -222,6 +228,9 @@ static void winograd_is_right_in_both_forms(void **state)
             const la_conv_plan p = la__winograd_plan(dev, methods[m], families[f]);
             assert_int_equal(p.tile != NULL, families[f] == LA_CPU);
             assert_int_equal(la__conv_trial_sweep(&right, dev, &p), 0);
+            assert_true(right);
+            right = false;
+            assert_int_equal(la__conv_trial_weight(&right, dev, &p), 0);
             assert_true(right);
         }
 }

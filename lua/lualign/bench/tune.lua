@@ -87,7 +87,8 @@ local function winograd_of(layer, kind, precision)
   for d = 1, 2 do
     ones = ones and layer.weight[d + 1] == 3 and o.stride[d] == 1 and o.dilation[d] == 1
   end
-  if not ones or kind == "weight" or precision == "bfloat16" then -- bfloat16 there: gradients and depthwise ones
+  -- bfloat16 there: gradients and depthwise ones
+  if not ones or precision == "bfloat16" or kind == "weight" and precision == "strict" then
     return nil
   end
   return precision == "strict" and { "winograd2" } or { "winograd4", "winograd2" }
