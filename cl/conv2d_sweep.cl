@@ -38,6 +38,15 @@ typedef struct {
 #ifdef MR
 #define NV (NR / 16)
 
+// Asks for a line of the cache before it is needed (-DFETCH): a hint, left out where the compiler has none.
+#define PREFETCH(p, write)
+#if defined(FETCH) && defined(__has_builtin)
+#if __has_builtin(__builtin_prefetch)
+#undef PREFETCH
+#define PREFETCH(p, write) __builtin_prefetch((const void *)(uintptr_t)(p), write, 2)
+#endif
+#endif
+
 #define BLOCK 16 // rows of a panel that one work-item packs
 
 // Into panels of NR columns, scaled: packed[g][panel][i][j][c][NR], then the shift of every panel, then a row of zeros
@@ -136,6 +145,11 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_sweep_cpu(__
         ph = end_of_image ? 0 : ph;
         n += end_of_image;
         UNROLL for (int v = 0; v < NV; v++) acc[r][v] = vload16(v, shift);
+        UNROLL for (int v = 0; v < NV; v++) PREFETCH(y + into[r] + 16 * v, 1);
+    }
+    if (e.residual) {
+        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++)
+            PREFETCH(residual + into[r] + 16 * v, 0);
     }
     for (int i = 0; i < s.th; i++)
         for (int j = 0; j < s.tw; j++) {
@@ -145,9 +159,12 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_sweep_cpu(__
                 const bool inside = (uint)(row[r] + i * s.dh) < (uint)s.h && (uint)(column[r] + j * s.dw) < (uint)s.w;
                 a[r] = inside ? x + (from[r] + (i * s.dh * s.w + j * s.dw) * s.pitch) : zero;
             }
+            // the same tap of the next positions, which follow these in memory
+            __global const float *next = x + (from[0] + (i * s.dh * s.w + j * s.dw + MR * s.sw) * s.pitch);
             for (int c = 0; c < s.run; c++, b += NR) {
                 float16 bv[NV];
                 UNROLL for (int v = 0; v < NV; v++) bv[v] = vload16(v, b);
+                PREFETCH(next + c * MR * s.sw, 0);
                 UNROLL for (int r = 0; r < MR; r++)
                 {
                     const float16 av = (float16)(a[r][c]);
