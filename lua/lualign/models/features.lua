@@ -20,22 +20,25 @@ local STRIDE <const> = 16 -- of the automatic grid
 local function make_trunk(given)
   local o <const> = options.check("features: trunk", given, {
     [1] = options.optional "string", kind = options.optional "string", layers = options.required "table",
-    weights = options.optional, dilated = options.optional "boolean",
+    weights = options.optional, dilated = options.optional "boolean", form = options.optional "string",
   }, 4)
   local kind <const> = o[1] or o.kind
   if not trunks.known[kind] then
     error(string.format("features: there is no trunk '%s'%s; there are %s", tostring(kind),
       options.hint(tostring(kind), trunks.names), table.concat(trunks.names, ", ")), 5)
   end
-  local trunk <const> = la.models[kind] { weights = o.weights, last = o.layers, dilated = o.dilated }
+  local trunk <const> = la.models[kind] {
+    weights = o.weights, last = o.layers, dilated = o.dilated, form = o.form,
+  }
   for _, layer in ipairs(o.layers) do
     trunk:check_layer(layer)
   end
-  return trunk, { kind = kind, layers = o.layers, dilated = o.dilated }
+  local form <const> = trunk.form ~= "tensorflow" and trunk.form or nil -- what a file without it has
+  return trunk, { kind = kind, layers = o.layers, dilated = o.dilated, form = form }
 end
 
---- trunks: a list of { kind, layers = list, weights = path or false, dilated = }. grid: { height, width }, or "auto",
--- that of stride 16.
+--- trunks: a list of { kind, layers = list, weights = path or false, dilated =, form = }. grid: { height, width }, or
+-- "auto", that of stride 16.
 function Features:init(given)
   local o <const> = options.check("features", given, {
     trunks = options.required "table", grid = options.any "auto",

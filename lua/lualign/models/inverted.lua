@@ -1,14 +1,18 @@
 -- SPDX-License-Identifier: MIT
 --
 -- Trunks of inverted residual blocks (MobileNetV2, CVPR 2018; EfficientNet-Lite), with batch norm folded into weights
--- and biases and TensorFlow's "SAME" padding. Layers are the numbers of the blocks, whose outputs they are, and "conv".
+-- and biases. Layers are the numbers of the blocks, whose outputs they are, and "conv". form: "tensorflow", its "SAME"
+-- padding and the plan's own range, or "pytorch", zeros on both sides and ImageNet's statistics, as torchvision and
+-- timm train them; by default what the names in the file of weights say.
 
 local la <const> = require "lualign"
 local fuse <const> = require "lualign.nn.fuse"
 local nn <const> = require "lualign.nn"
 local Module <const> = require "lualign.nn.module"
 local Trunk <const> = require "lualign.models.trunk"
+local names <const> = require "lualign.models.inverted_names"
 local options <const> = require "lualign.util.options"
+local resnet <const> = require "lualign.models.resnet"
 local weights <const> = require "lualign.models.weights"
 
 local inverted <const> = {}
@@ -22,7 +26,8 @@ function Block:init(o)
     self:child("expand", nn.Conv2d { o.inputs, wide, kernel = 1 })
   end
   self:child("depthwise", nn.Conv2d {
-    wide, wide, kernel = o.kernel, stride = o.stride, dilation = o.dilation, padding = "same", groups = wide,
+    wide, wide, kernel = o.kernel, stride = o.stride, dilation = o.dilation, groups = wide,
+    padding = o.padding == "same" and "same" or (o.kernel - 1) // 2 * o.dilation,
   })
   self:child("project", nn.Conv2d { wide, o.outputs, kernel = 1 })
   self.residual = o.residual
@@ -46,21 +51,32 @@ end
 local Inverted <const> = Module.class("InvertedTrunk", Trunk)
 
 -- With `dilated`, the last halving of the resolution is left out and what follows it is dilated instead.
-local function block_options(plan, index, inputs, dilated)
+local function block_options(plan, index, inputs, dilated, padding)
   local b <const> = plan.blocks[index + 1]
   local coarse <const> = dilated and index >= plan.coarse
   local stride <const> = coarse and 1 or b.stride or 1
   return {
     inputs = inputs, outputs = b.outputs, expand = index == 0 and 1 or 6, kernel = b.kernel or 3, stride = stride,
     dilation = coarse and index > plan.coarse and 2 or 1,
-    residual = (b.stride or 1) == 1 and inputs == b.outputs and index > 0,
+    residual = (b.stride or 1) == 1 and inputs == b.outputs and index > 0, padding = padding,
   }
+end
+
+-- The state in a file, outside of any tape, and its form.
+local function read(plan, path, last, form)
+  local state
+  la.no_grad(function() state, form = names.read(path, plan, last, form) end)
+  return state, form
 end
 
 function Inverted:init(plan, given)
   local o <const> = options.check(plan.kind, given, {
     weights = options.optional, last = options.any(#plan.blocks - 1), dilated = false,
+    form = options.optional "string",
   }, 4)
+  if o.form and not names.forms[o.form] then
+    error(string.format("%s: form must be tensorflow or pytorch, got '%s'", plan.kind, o.form), 4)
+  end
   self.kind, self.channels = plan.kind, { conv = plan.width }
   self.last = self.furthest(o.last, function(layer)
     if layer ~= "conv" and (math.type(layer) ~= "integer" or layer < 0 or layer >= #plan.blocks) then
@@ -69,16 +85,33 @@ function Inverted:init(plan, given)
     end
     return layer == "conv" and -1 or layer
   end)
-  self:set_range(plan.scale, plan.shift)
-  self:child("conv", nn.Conv2d { 3, plan.width, kernel = 3, stride = 2, padding = "same" })
+  local path <const> = o.weights ~= false
+    and weights.find(type(o.weights) == "string" and o.weights or plan.kind) or nil
+  local state = {}
+  self.form = o.form or "tensorflow"
+  if path then
+    state, self.form = read(plan, path, self.last, o.form)
+  end
+  self:build(plan, o.dilated)
+  weights.fill(self, path or false, function() return state end)
+end
+
+--- The modules of a plan; self.form and self.last say which.
+function Inverted:build(plan, dilated)
+  local padding <const> = names.forms[self.form].padding
+  if self.form == "pytorch" then
+    resnet.imagenet_range(self)
+  else
+    self:set_range(plan.scale, plan.shift)
+  end
+  self:child("conv", nn.Conv2d { 3, plan.width, kernel = 3, stride = 2, padding = padding == "same" and "same" or 1 })
   local inputs = plan.width
   for index = 0, self.last do
-    local settings <const> = block_options(plan, index, inputs, o.dilated)
+    local settings <const> = block_options(plan, index, inputs, dilated, padding)
     self:child("block" .. index, Block(settings))
     self.channels[index] = settings.outputs
     inputs = settings.outputs
   end
-  weights.fill(self, o.weights, inverted.read)
 end
 
 --- Runs x through the layers; see models/trunk.lua.
@@ -94,19 +127,9 @@ function Inverted:run(x, visit)
   end
 end
 
---- The tensors of a weights file, whose layouts are ours but for depthwise weights: (H, W, C) there, (C, H, W, 1) here.
-function inverted.read(path)
-  local dict <const> = la.io.load_safetensors(path)
-  for name, t in pairs(dict) do
-    if name:find "depthwise%.weight$" and t:dim() == 3 then
-      dict[name] = t:permute({ 3, 1, 2 }):unsqueeze(4):contiguous()
-    end
-  end
-  return dict
-end
-
 --- A constructor for the network of a plan: { kind, width = channels of the first convolution, scale, shift, coarse =
--- the block that halves the resolution last, blocks = { { outputs, stride, kernel }, ... } }.
+-- the block that halves the resolution last, blocks = { { outputs, stride, kernel, first }, ... } }; first marks the
+-- blocks that begin a stage of timm's.
 function inverted.constructor(plan)
   return function(given)
     return Inverted(plan, given)

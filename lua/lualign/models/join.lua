@@ -18,7 +18,9 @@ return function(first, second)
   local stages <const> = { check_single(first, "first"), check_single(second, "second") }
   local trunks <const> = {}
   for k, trunk in ipairs(first.config.trunks) do
-    trunks[k] = { kind = trunk.kind, layers = trunk.layers, dilated = trunk.dilated, weights = false }
+    trunks[k] = {
+      kind = trunk.kind, layers = trunk.layers, dilated = trunk.dilated, form = trunk.form, weights = false,
+    }
   end
   local model <const> = la.models.weakalign {
     backbone = trunks, stages = stages, size = first.config.size, offset = first.config.offset, identity = false,

@@ -98,8 +98,11 @@ function weights.fill(trunk, given, prepare)
   end
   local path <const> = weights.find(type(given) == "string" and given or trunk.kind)
   la.scope(la.no_grad, function()
-    local missing <const> = trunk:load_state_dict(prepare(path), { strict = false })
-    if #missing > 0 then
+    local ok <const>, missing <const> = pcall(trunk.load_state_dict, trunk, prepare(path), { strict = false })
+    if not ok then
+      error(string.format("%s: '%s' does not fit: %s", trunk.kind, path,
+        (tostring(missing):gsub("^.*load_state_dict: [^:]*: ", ""))), 0)
+    elseif #missing > 0 then
       error(string.format("%s: '%s' lacks %s%s", trunk.kind, path, missing[1],
         #missing > 1 and string.format(" and %d more", #missing - 1) or ""), 0)
     end
