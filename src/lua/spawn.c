@@ -94,12 +94,12 @@ static int child_kill(lua_State *L)
 /* The strings of the list at index 1, as execve wants them; what holds them stays on the stack. */
 static char **arguments(lua_State *L)
 {
-    const lua_Integer n = luaL_len(L, 1);
+    const lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
     luaL_argcheck(L, n > 0 && n < 10000, 1, "must hold a program and its arguments");
     char **argv = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *argv, 0);
     for (lua_Integer i = 1; i <= n; i++) {
         size_t length = 0;
-        luaL_argcheck(L, lua_geti(L, 1, i) == LUA_TSTRING, 1, "must hold strings only");
+        luaL_argcheck(L, lua_rawgeti(L, 1, i) == LUA_TSTRING, 1, "must hold strings only");
         const char *text = lua_tolstring(L, -1, &length); /* the list keeps it */
         luaL_argcheck(L, strlen(text) == length, 1, "must hold no zero bytes");
         memcpy(&argv[i - 1], &text, sizeof text); /* execve does not write to them */

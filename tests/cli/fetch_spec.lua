@@ -1,65 +1,24 @@
 -- SPDX-License-Identifier: MIT
 --
--- lualign fetch, against a server on this machine.
+-- lualign fetch, against a server on this machine: downloads, and the table of what is known.
 
 local la <const> = require "lualign"
-local archives <const> = require "lib.archives"
+local fetching <const> = require "lib.fetching"
 local run <const> = require "lib.run"
-local server <const> = require "lib.server"
-local shared <const> = require "lib.shared"
 local tmp <const> = require "lib.tmp"
 
-local dir, served, host
+local contains <const>, random_bytes <const> = fetching.contains, fetching.random_bytes
+local sha256 <const> = fetching.sha256
 
--- 30000 bytes, no two folders the same
-local function random_bytes(n)
-  local parts <const> = {}
-  for k = 1, n do
-    parts[k] = string.char(math.random(0, 255))
-  end
-  return table.concat(parts)
-end
-
-local function need_programs()
-  for _, name in ipairs { "curl", "unzip", "tar", "gzip", "sha256sum", "md5sum" } do
-    if not os.execute("command -v " .. name .. " >/dev/null") then
-      shared.pending("needs " .. name)
-    end
-  end
-end
-
-local function sha256(text)
-  need_programs()
-  tmp.write(dir .. "/sum", text)
-  return run.shell("sha256sum <" .. dir .. "/sum").out:match "^%x+"
-end
-
--- Runs lualign fetch set with one file, or a list of files, in dir; out goes below dir/out.
-local function fetch(files, ...)
-  need_programs()
-  tmp.write(dir .. "/table.json", la.io.json_encode { { name = "set", into = "out", title = "a set", terms = "none",
-    known = "what is known", layout = { "the layout" }, files = files[1] and files or { files } } })
-  return run({ "fetch", "--table", "table.json", "--pause", "0.01", "--retries", "2", "set", ... }, { dir = dir })
-end
-
-local function contents(folder)
-  return table.concat(tmp.list(dir .. "/" .. folder), " ")
-end
-
-local function contains(text, part)
-  assert.truthy(text:find(part, 1, true), string.format("no '%s' in:\n%s", part, text))
-end
+local dir, served, host, fetch, contents, stop
 
 before_each(function()
-  dir = tmp.dir()
-  served = tmp.dir()
-  host = server.start(served)
+  local f <const> = fetching.new()
+  dir, served, host, fetch, contents, stop = f.dir, f.served, f.host, f.fetch, f.contents, f.stop
 end)
 
 after_each(function()
-  host:stop()
-  tmp.remove(dir)
-  tmp.remove(served)
+  stop()
 end)
 
 describe("a download", function()
@@ -147,8 +106,9 @@ describe("a download", function()
     tmp.write(dir .. "/out/a.bin.part", random_bytes(20000))
     tmp.write(dir .. "/out/a.bin.part.json", la.io.json_encode { url = host.url .. "plain/a.bin", etag = '"other"',
       total = 30000 })
-    check_whole(fetch { url = host.url .. "plain/a.bin", as = "a.bin" },
-      { "GET /plain/a.bin 20000", "GET /plain/a.bin -" })
+    local r <const> = fetch { url = host.url .. "plain/a.bin", as = "a.bin" }
+    check_whole(r, { "GET /plain/a.bin 20000", "GET /plain/a.bin -" })
+    contains(r.err, "does not go on") -- it was asked to send the rest of that file only
   end)
 
   it("begins again when the rest is of another file", function()
@@ -257,11 +217,13 @@ describe("a download", function()
     local r <const> = run.shell(string.format([[
 %s fetch --table table.json set & pid=$!
 n=0; until [ -s out/a.bin.part ] || [ $n -gt 100 ]; do sleep 0.1; n=$((n+1)); done
+%s fetch --table table.json set 2>second
 kill -INT $pid
 wait $pid
-]], run.quote(run.program)), { dir = dir })
+]], run.quote(run.program), run.quote(run.program)), { dir = dir })
     assert.equal(130, r.status, r.err)
     contains(r.err, "interrupted!")
+    contains(tmp.read(dir .. "/second"), "out/a.bin is being downloaded by another process")
     assert.equal("a.bin.part a.bin.part.json", contents "out")
     local size <const> = #tmp.read(dir .. "/out/a.bin.part")
     assert.truthy(size > 0 and size < 30000, size)
@@ -287,131 +249,6 @@ wait $pid
     local r <const> = run({ "fetch", "--table", "table.json", "set" }, { dir = dir, env = { PATH = "/nowhere" } })
     assert.equal(1, r.status)
     contains(r.err, "install the package curl")
-  end)
-end)
-
-describe("an archive", function()
-  local FILES <const> = { { name = "top/", mode = 493 }, { name = "top/a.txt", data = "A" },
-    { name = "top/sub/", mode = 493 }, { name = "top/sub/b.txt", data = ("B"):rep(2000) },
-    { name = "read me", data = "read" } }
-
-  local function serve(name, bytes)
-    tmp.write(served .. "/" .. name, bytes)
-    return { url = host.url .. "plain/" .. name, as = name, unpack = true, gives = { "top/sub", "read me" } }
-  end
-
-  local function check_unpacked(r, left)
-    assert.equal(0, r.status, r.err)
-    assert.equal(left or "read me top", contents "out")
-    assert.equal("A", tmp.read(dir .. "/out/top/a.txt"))
-    assert.equal(("B"):rep(2000), tmp.read(dir .. "/out/top/sub/b.txt"))
-  end
-
-  local function check_refused(file, message)
-    local r <const> = fetch(file)
-    assert.equal(1, r.status, r.out)
-    contains(r.err, message)
-    assert.equal("", contents "out")
-    assert.equal("out table.json", contents ".")
-  end
-
-  it("is unpacked: zip, tar, tar.gz", function()
-    check_unpacked(fetch(serve("a.zip", archives.zip(FILES))))
-    local again <const> = fetch(serve("a.zip", archives.zip(FILES)))
-    contains(again.out, "is in out already")
-    assert.equal(1, #host:requests())
-    tmp.remove(dir .. "/out")
-  end)
-
-  it("is unpacked: tar, and what gzip made of it", function()
-    check_unpacked(fetch(serve("a.tar", archives.tar(FILES))))
-    run.shell(string.format("rm -r %s/out; gzip %s/a.tar", dir, served))
-    check_unpacked(fetch(serve("a.tgz", tmp.read(served .. "/a.tar.gz"))))
-  end)
-
-  it("stays when it is told to, or was placed there by hand", function()
-    check_unpacked(fetch(serve("a.zip", archives.zip(FILES)), "--keep"), "a.zip read me top")
-    run.shell("rm -r " .. dir .. "/out/top")
-    local wrong <const> = serve("a.zip", archives.zip(FILES))
-    wrong.md5 = ("0"):rep(32)
-    contains(fetch(wrong).err, "out/a.zip is there, but has the MD5")
-    run.shell(string.format("rm '%s/out/read me'", dir))
-    check_unpacked(fetch(serve("a.zip", archives.zip(FILES))), "a.zip read me top")
-    assert.equal(1, #host:requests())
-  end)
-
-  it("may hold archives, have its files in a folder, and names of its own", function()
-    local inner <const> = { { name = "old/", mode = 493 }, { name = "old/a.txt", data = "A" } }
-    local file <const> = serve("a.zip", archives.zip { { name = "pack/one.tar", data = archives.tar(inner) },
-      { name = "pack/two.zip", data = archives.zip(FILES) }, { name = "other/x", data = "x" } })
-    file.from, file.inner, file.rename = "pack", { "one.tar", "two.zip" }, { { "old", "new" } }
-    file.gives = { "new/a.txt", "top" }
-    check_unpacked(fetch(file), "new read me top")
-  end)
-
-  it("of unknown contents is known again", function()
-    local file <const> = serve("a.tar", archives.tar(FILES))
-    file.gives = nil
-    check_unpacked(fetch(file), ".a.tar.unpacked read me top")
-    contains(fetch(file).out, "is in out already")
-  end)
-
-  it("without what it should hold is refused", function()
-    local file <const> = serve("a.zip", archives.zip { { name = "x/y", data = "z" } })
-    check_refused(file, "has no 'top/sub' in it, but x")
-    file.from = "nowhere"
-    check_refused(file, "has no folder 'nowhere' in it")
-    file.from, file.inner = nil, { "x/none.tar" }
-    check_refused(file, "has no 'x/none.tar' in it")
-  end)
-
-  it("that is broken or none is refused", function()
-    check_refused(serve("a.zip", "no archive"), "is neither a zip nor a tar archive")
-    check_refused(serve("a.zip", ""), "is neither a zip nor a tar archive")
-    check_refused(serve("a.zip", archives.zip(FILES):sub(1, 700)), "a.zip: ")
-    check_refused(serve("a.tar", archives.tar(FILES):sub(1, 2500)), "a.tar: ")
-    check_refused(serve("a.tgz", "\x1f\x8b" .. random_bytes(500)), "a.tgz: ")
-  end)
-
-  it("with a way out is refused", function()
-    local out <const> = { name = "../escaped", data = "x" }
-    for _, entry in ipairs { out, { name = dir .. "/escaped", data = "x" },
-      { name = "a/../../escaped", data = "x" } } do
-      check_refused(serve("a.zip", archives.zip { FILES[2], entry }), "leads out of the folder")
-      check_refused(serve("a.tar", archives.tar { FILES[2], entry }), "leads out of the folder")
-    end
-  end)
-
-  it("with a link out is refused", function()
-    for _, target in ipairs { "/etc/passwd", "../x", "..", "in/../../x" } do
-      check_refused(serve("a.tar", archives.tar { FILES[2], { name = "l", link = target } }), "a.tar: ")
-      check_refused(serve("a.zip", archives.zip { FILES[2], { name = "l", link = target } }), "a link to")
-    end
-    check_refused(serve("a.tar", archives.tar { { name = "l", link = dir }, { name = "l/escaped", data = "x" } }),
-      "a.tar: ")
-    tmp.write(served .. "/secret", "secret")
-    check_refused(serve("a.tar", archives.tar { FILES[2], { name = "l", hard = served .. "/secret" } }), "a.tar: ")
-    check_refused(serve("a.tar", archives.tar { FILES[2], { name = "l", hard = "../../table.json" } }), "a.tar: ")
-    check_refused(serve("a.tar", archives.tar { FILES[2], { name = "l", kind = "6" } }), "a.tar: ")
-  end)
-
-  it("may hold links that stay inside", function()
-    local entries <const> = table.move(FILES, 1, #FILES, 1, {})
-    entries[#entries + 1] = { name = "top/sub/l", link = "../a.txt" }
-    entries[#entries + 1] = { name = "top/h", hard = "top/a.txt" }
-    check_unpacked(fetch(serve("a.tar", archives.tar(entries))))
-    assert.equal("A", tmp.read(dir .. "/out/top/sub/l"))
-    assert.equal("A", tmp.read(dir .. "/out/top/h"))
-  end)
-
-  it("does not go over what is there", function()
-    la.io.mkdirs(dir .. "/out/top")
-    tmp.write(dir .. "/out/top/mine", "mine")
-    local r <const> = fetch(serve("a.zip", archives.zip(FILES)))
-    assert.equal(1, r.status)
-    contains(r.err, "out/top is there, but not all that belongs to it")
-    assert.equal("top", contents "out")
-    assert.equal("mine", tmp.read(dir .. "/out/top/mine"))
   end)
 end)
 
@@ -452,6 +289,14 @@ describe("the table", function()
     contains(message { url = {}, as = "x" }, "url must be")
     contains(message { url = "http://h/x", as = "x", gives = { "/etc" } }, "'/etc' must be")
     contains(message { url = "http://h/x", as = "x", size = 3 }, "unknown option 'size'")
+    contains(message {}, "files hold at least one")
+    for text, part in pairs {
+      ["{"] = "table.json", ['{"name": "x"}'] = "must be a list of rows", ["3"] = "must be a list",
+      ['["x"]'] = "must be a table", ['[{"name": "x"}]'] = "is missing",
+    } do
+      tmp.write(dir .. "/table.json", text)
+      contains(run({ "fetch", "--table", "table.json", "x" }, { dir = dir }).err, part)
+    end
     contains(run({ "fetch", "pf-pascl" }, { dir = dir }).err, "did you mean 'pf-pascal'?")
     contains(run({ "fetch", "tss", "pf-pascal", "--into", "x" }, { dir = dir }).err, "take one name")
   end)

@@ -71,9 +71,15 @@ end
 function fetch.rows(path)
   local rows <const> = table.move(known, 1, #known, 1, {})
   local own <const> = path and la.io.json_decode(la.io.read_file(path), path) or {}
+  if type(own) ~= "table" or #own == 0 and next(own) then
+    error(path .. ": must be a list of rows", 0)
+  end
   for k, row in ipairs(own) do
     local where <const> = string.format("%s: row %d", path, k)
     options.check(where, row, ROW)
+    if row.into == "" or #row.files == 0 then
+      error(where .. ": into must name a folder, and files hold at least one", 0)
+    end
     for _, file in ipairs(row.files) do
       check_file(where, file)
     end

@@ -7,7 +7,7 @@
 -- What has come is in data.zip.part until all of it is there and its checksum is right; only then it gets its name. A
 -- .part that an earlier call left is continued where it ends, if the server says that the file is still the same one
 -- (data.zip.part.json holds its address, tag, date and size); otherwise it begins again. A connection that breaks is
--- tried again, after 1, 2, 4, 8 seconds.
+-- tried again, after 1, 2, 4, 8 seconds, at most 60.
 
 local la <const> = require "lualign"
 local lfs <const> = require "lfs"
@@ -198,7 +198,7 @@ function Job:judge(r, url)
     self:forget()
     return "failed", self.refused
   elseif self.restart or r.status == NO_RANGES or head.status == BEYOND then
-    return "anew", self.restart or "the server cannot continue a file"
+    return "anew", self.restart or "the server does not go on where the file ended, or it has changed"
   elseif r.status == 0 then
     return "whole"
   elseif r.status == HTTP_ERROR and head.status then
@@ -257,7 +257,7 @@ function Job:transfer(url)
       if failures > self.o.retries then
         return why
       end
-      local pause <const> = math.max(self.wait, self.o.pause * 2 ^ (failures - 1))
+      local pause <const> = math.max(self.wait, math.min(self.o.pause * 2 ^ (failures - 1), 60))
       self.o.note(string.format("%s: trying again in %g s", why, pause))
       process.sleep(pause)
     end

@@ -111,7 +111,7 @@ end
 
 local LIST <const> = {
   zip = function(path) return { { "unzip", "-Z1", path }, { "bsdtar", "-tf", path } } end,
-  tar = function(path) return { { "bsdtar", "-tf", path }, { "tar", "-tf", path } } end,
+  tar = function(path) return { { "tar", "-tf", path }, { "bsdtar", "-tf", path } } end,
 }
 
 local EXTRACT <const> = {
@@ -120,7 +120,7 @@ local EXTRACT <const> = {
   end,
   tar = function(path, folder)
     local options <const> = { "-x", "-o", "--no-same-permissions", "-f", path, "-C", folder }
-    return { { "bsdtar", table.unpack(options) }, { "tar", table.unpack(options) } }
+    return { { "tar", table.unpack(options) }, { "bsdtar", table.unpack(options) } }
   end,
 }
 
@@ -171,6 +171,7 @@ function unpack.archive(path, folder)
   assert(lfs.mkdir(folder))
   local fresh <close> = setmetatable({ folder = folder }, Fresh)
   local r <const> = first_of(EXTRACT[kind](path, folder), PACKAGE[kind])
+  process.run { "chmod", "-R", "u+rwX", folder } -- whatever the archive says, it can be read, moved and taken away
   if r.status ~= 0 and not (kind == "zip" and r.status == 1) then -- unzip's 1: only warnings
     fail(path, "cannot be unpacked: %s", complaint(r))
   end
