@@ -6,9 +6,19 @@
 local la <const> = require "lualign"
 local cli <const> = require "lualign.cli"
 
--- What the authors' scripts do: two phases at a constant rate, the second from the first one's best.
-local PAPER <const> = {
-  batch = 32, canvas = { 480, 640 }, flip = false, phases = { { lr = 1e-3, epochs = 50 }, { lr = 2e-4, epochs = 50 } },
+-- What the authors' scripts do. weakalign: two phases at a constant rate, the second from the first one's best.
+-- cnngeometric, of 2019: one, its rate a cosine that goes down and up again every 1000 steps; the trunk's batch norms
+-- use the batch's statistics and renew their own, although its weights are frozen.
+local RECIPES <const> = {
+  paper = {
+    batch = 32, style = "weakalign", phases = { { lr = 1e-3, epochs = 50 }, { lr = 2e-4, epochs = 50 } },
+  },
+  cnngeometric = {
+    batch = 16, style = "cnngeometric", batch_statistics = true,
+    phases = { { lr = 1e-3, epochs = 20, schedule = function(step)
+      return 1e-3 + (1 - 1e-3) * 0.5 * (1 + math.cos(math.pi * (step - 1) / 1000))
+    end } },
+  },
 }
 
 local parser <const> = cli.parser("train_strong", "Trains from synthetic warps of single images.")
@@ -17,34 +27,59 @@ parser:option("--validate", "the same, for the loss by which the best model is k
 parser:option("--root", "folder that pictures of lists are relative to (default: the list's own)"):argname("DIR")
 parser:flag("--fixed", "take transformations from the lists, as the authors' oldest ones have them, not at random")
 parser:option("--out", "folder for checkpoints and the log", "runs/strong"):argname("DIR")
-parser:option("--recipe", "short: one phase of --steps, falling rate; paper: two phases of 50 epochs, as published",
-  "short"):choices { "short", "paper" }
-parser:option("--style", "ranges of the random warps: weakalign, or cnngeometric's narrower ones", "weakalign")
+parser:option("--recipe", "short: one phase of --steps, falling rate; paper: two phases of 50 epochs, as published; "
+  .. "cnngeometric: one of 20, as that repository has it", "short"):choices { "short", "paper", "cnngeometric" }
+parser:option("--style", "ranges of random warps: weakalign, or cnngeometric's narrower ones (default: the recipe's)")
   :choices { "weakalign", "cnngeometric" }
 parser:option("--backbone", "mobilenetv2, efficientnet_lite0, resnet18 to resnet152, vgg16, vgg19 or densenet201",
   "mobilenetv2")
 parser:option("--weights", "file of the backbone's weights"):argname("FILE")
-parser:option("--stages", "transformations, joined by commas", "affine,tps"):argname("LIST")
+parser:option("--layers", "of the backbone, joined by commas (default: those of the papers)"):argname("LIST")
+parser:option("--stages", "transformations, joined by commas: affine, similarity, homography, tps, tps:GRID, "
+  .. "tps:GRID:REG", "affine,tps"):argname("LIST")
 parser:option("--stage", "which of them to train: its name, or all one after the other", "all"):argname("NAME")
 parser:option("--steps", "short: optimiser steps of each stage", 1000):argname("N"):convert(cli.count)
-parser:option("--epochs", "paper: epochs of each phase", 50):argname("N"):convert(cli.count)
-parser:option("--batch", "pairs in a step (default: 16, paper 32)"):argname("N"):convert(cli.count)
+parser:option("--epochs", "epochs of each of the recipe's phases"):argname("N"):convert(cli.count)
+parser:option("--batch", "pairs in a step (default: the recipe's; 16, paper 32)"):argname("N"):convert(cli.count)
 parser:option("--lr", "short: learning rate (falls to 0 by a cosine)", 1e-3):convert(cli.positive)
+parser:option("--loss", "grid: distance of transformed points; theta: of the parameters themselves", "grid")
+  :choices { "grid", "theta" }
+parser:flag("--batch-statistics", "the trunk's batch norms too use the batch's statistics and renew their own")
 parser:option("--model", "start from this checkpoint"):argname("FILE")
 parser:flag("--resume", "go on where an interrupted run stopped")
 local args <const> = cli.parse(parser, arg)
 
 la.seed(args.seed)
-local stages <const> = {}
-for name in args.stages:gmatch "[^,]+" do
-  stages[#stages + 1] = name
+local recipe <const> = RECIPES[args.recipe]
+
+-- "affine,tps:5:0.1" -> { "affine", { model = "tps", grid = 5, reg = 0.1 } }
+local function stages_of(text)
+  local list <const> = {}
+  for word in text:gmatch "[^,]+" do
+    local name <const>, grid <const>, reg <const> = word:match "^([^:]+):?([^:]*):?([^:]*)$"
+    local count <const> = math.tointeger(tonumber(grid))
+    if name ~= word and not (count and (reg == "" or tonumber(reg))) then
+      cli.fail("--stages: '%s' must be a name, tps:GRID or tps:GRID:REG", word)
+    end
+    list[#list + 1] = name ~= word and { model = name, grid = count, reg = tonumber(reg) } or word
+  end
+  return list
 end
+
+local function layers_of(text)
+  local list <const> = {}
+  for word in text:gmatch "[^,]+" do
+    list[#list + 1] = math.tointeger(tonumber(word)) or word
+  end
+  return list
+end
+
 local model <const> = args.model and la.models.load(args.model) or la.models.weakalign {
-  backbone = args.backbone, weights = args.weights, stages = stages, identity = args.recipe ~= "paper",
+  backbone = args.backbone, weights = args.weights, stages = stages_of(args.stages),
+  layers = args.layers and layers_of(args.layers) or nil, identity = not recipe,
 }
 local images <const> = la.data.synthetic.find_images(args.images, args.root)
 local held_out <const> = #args.validate > 0 and la.data.synthetic.find_images(args.validate, args.root) or nil
-local paper <const> = args.recipe == "paper"
 
 -- The transformations that lists fix for a stage.
 local function fixed_thetas(places, stage)
@@ -59,14 +94,20 @@ end
 local function data_of(list, stage)
   return la.data.synthetic {
     images = list, thetas = fixed_thetas(list == images and args.images or args.validate, stage),
-    model = stage.model, grid = stage.grid, style = args.style, flip = not paper or PAPER.flip,
-    canvas = paper and PAPER.canvas or { 300, 400 }, size = model.config.size,
+    model = stage.model, grid = stage.grid, reg = stage.reg, size = model.config.size,
+    style = args.style or (recipe or RECIPES.paper).style, flip = not recipe,
+    canvas = recipe and { 480, 640 } or { 300, 400 },
   }
 end
 
 local function loss_of(regressor, stage, batch)
   local correlation <const> = la.no_grad(model.correlate, model, batch.source, batch.target)
-  return la.losses.transformed_grid(regressor(correlation), batch.theta, stage.model, { grid = stage.grid })
+  if args.loss == "theta" then
+    return la.losses.theta_mse(regressor(correlation), batch.theta)
+  end
+  return la.losses.transformed_grid(regressor(correlation), batch.theta, stage.model, {
+    grid = stage.grid, reg = stage.reg,
+  })
 end
 
 -- The mean loss on the pictures held out, each warped once: the same warps every time.
@@ -74,7 +115,7 @@ local function validation(regressor, stage, batch)
   local data <const> = data_of(held_out, stage)
   local rng <const> = require "lualign.util.rng"
   return function()
-    regressor:eval()
+    model:eval()
     local sum, count = 0, 0
     for first = 1, data:length(), batch do
       local indices <const> = {}
@@ -93,16 +134,17 @@ end
 
 -- One phase of one stage: its regressor trains on warps of its own kind, with batch statistics; the rest is frozen.
 local function train(k, stage, phase, out)
-  local regressor <const>, batch <const> = model:regressor(k), args.batch or (paper and PAPER.batch or 16)
+  local regressor <const>, batch <const> = model:regressor(k), args.batch or recipe and recipe.batch or 16
   la.train.run {
     model = model, data = data_of(images, stage), optimizer = la.optim.Adam(regressor:parameters(), { lr = phase.lr }),
-    schedule = phase.steps and la.optim.schedule.cosine { steps = phase.steps } or nil,
+    schedule = phase.schedule or phase.steps and la.optim.schedule.cosine { steps = phase.steps } or nil,
     steps = phase.steps, epochs = phase.epochs, batch = batch, out = out, seed = args.seed + k - 1,
     resume = args.resume,
     validate = held_out and validation(regressor, stage, batch) or nil, best = held_out and "loss" or nil,
     best_is = "min",
     step = function(pairs_of_batch)
       regressor:train()
+      model.FeatureExtraction:train(args.batch_statistics or recipe and recipe.batch_statistics or false)
       return loss_of(regressor, stage, pairs_of_batch)
     end,
   }
@@ -116,9 +158,10 @@ local function train_stage(k, stage, name)
   model:requires_grad_(false)
   model:eval()
   model:regressor(k):requires_grad_(true)
-  if paper then
-    for p, phase in ipairs(PAPER.phases) do
-      train(k, stage, { lr = phase.lr, epochs = args.epochs }, string.format("%s/%s/phase%d", args.out, name, p))
+  if recipe then
+    for p, phase in ipairs(recipe.phases) do
+      train(k, stage, { lr = phase.lr, epochs = args.epochs or phase.epochs, schedule = phase.schedule },
+        string.format("%s/%s/phase%d", args.out, name, p))
     end
   else
     train(k, stage, { lr = args.lr, steps = args.steps }, args.out .. "/" .. name)

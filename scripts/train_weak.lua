@@ -31,13 +31,23 @@ parser:option("--train", "regressors, or everything: all weights, and through th
   :choices { "regressors", "everything" }
 parser:option("--finetune", "with everything: only the trunk's parameters whose names hold one of these, by commas")
   :argname("LIST")
+parser:flag("--freeze-bn", "with everything: not the scales and shifts of the trunk's batch norms")
+parser:flag("--authors-names", "--finetune and --freeze-bn as the authors' code does it: by its own names, where only "
+  .. "what holds 'bn' is a batch norm")
+parser:flag("--batch-statistics", "batch norms use the batch's statistics and renew their own; not in the paper")
 parser:option("--augment", "none, crop, flip or crop_flip"):choices { "none", "crop", "flip", "crop_flip" }
 parser:option("--power", "sharpening of the correlation that is counted on; 1 is the paper's"):convert(cli.positive)
 parser:option("--dilation", "of the mask that is counted on: 0 (the paper's), 4 or 8 neighbours", 0)
   :argname("N"):convert(cli.count)
 parser:flag("--smooth", "smooth the mask by 3 x 3 instead")
-parser:option("--negatives", "margin of the count of pairs over that of pairs of other categories, which join the loss")
-  :argname("MARGIN"):convert(cli.number)
+parser:option("--reg", "of the spline in the count", 0.2):argname("R"):convert(cli.number)
+parser:option("--offset", "of the grid in the count (default: the model's)"):argname("O"):convert(cli.positive)
+parser:flag("--unnormalized", "do not divide the count by the sum of the mask")
+parser:option("--negatives", "margin of the count of pairs over that of pairs of other categories, which join the "
+  .. "loss; difference: count minus count, without a margin"):argname("MARGIN")
+parser:flag("--symmetric", "count from target to source too")
+parser:option("--cycle", "weight of how far there and back again is from where it began; implies --symmetric", 0)
+  :argname("W"):convert(cli.number)
 parser:flag("--resume", "go on where an interrupted run stopped")
 local args <const> = cli.parse(parser, arg)
 for name, value in pairs(args.recipe == "paper" and PAPER or SHORT) do
@@ -53,14 +63,14 @@ if args.second then
 end
 model:eval() -- frozen statistics, as in the paper
 model:requires_grad_(args.train == "everything")
-if args.finetune and args.train == "everything" then
-  for _, entry in ipairs(model.FeatureExtraction:named_parameters()) do
-    local wanted = false
-    for part in args.finetune:gmatch "[^,]+" do
-      wanted = wanted or entry[1]:find(part, 1, true) ~= nil
-    end
-    entry[2]:requires_grad_(wanted)
+if args.train == "everything" then
+  local names <const> = {}
+  for part in (args.finetune or ""):gmatch "[^,]+" do
+    names[#names + 1] = part
   end
+  la.models.finetune(model, {
+    names = args.finetune and names or { "" }, batch_norm = not args.freeze_bn, authors = args.authors_names,
+  })
 end
 for k = 1, #model.stages do
   model:regressor(k):requires_grad_(true)
@@ -121,7 +131,38 @@ local function answer(source, target)
   }
 end
 
-local how <const> = { offset = model.config.offset, dilation = args.dilation, smooth = args.smooth }
+local how <const> = {
+  offset = args.offset or model.config.offset, dilation = args.dilation, smooth = args.smooth, reg = args.reg,
+  normalize = not args.unnormalized,
+}
+
+-- `how` with more in it.
+local function with(name, value)
+  local out <const> = { [name] = value }
+  for key, other in pairs(how) do
+    out[key] = other
+  end
+  return out
+end
+
+local margin <const> = args.negatives ~= "difference" and args.negatives and (tonumber(args.negatives)
+  or cli.fail("--negatives must be a number or difference, got '%s'", args.negatives)) or nil
+if args.negatives and (args.symmetric or args.cycle ~= 0) then
+  cli.fail "--negatives and --symmetric or --cycle exclude each other"
+end
+
+local function loss_of(pair)
+  if args.batch_statistics then
+    model:train()
+  end
+  local positive <const> = answer(pair.source, pair.target)
+  if args.negatives then
+    return la.losses.weak_contrast(positive, answer(pair.source, pair.negative), with("margin", margin))
+  elseif args.symmetric or args.cycle ~= 0 then
+    return la.losses.weak_symmetric(positive, answer(pair.target, pair.source), with("cycle", args.cycle))
+  end
+  return la.losses.weak(positive.correlation, positive.stages, how)
+end
 
 la.train.run {
   model = model,
@@ -132,15 +173,7 @@ la.train.run {
   schedule = args.recipe == "short" and la.optim.schedule.cosine { steps = args.steps } or nil,
   steps = args.steps, epochs = args.epochs, batch = args.batch, out = args.out, seed = args.seed, resume = args.resume,
   validate = args.validate and validation() or nil, best = args.validate and "pck" or nil,
-  step = function(pair)
-    local positive <const> = answer(pair.source, pair.target)
-    if not args.negatives then
-      return la.losses.weak(positive.correlation, positive.stages, how)
-    end
-    return la.losses.weak_contrast(positive, answer(pair.source, pair.negative), {
-      margin = args.negatives, offset = how.offset, dilation = how.dilation, smooth = how.smooth,
-    })
-  end,
+  step = loss_of,
 }
 local path <const> = args.out .. "/model.safetensors"
 la.models.save(path, model)

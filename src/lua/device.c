@@ -388,8 +388,11 @@ static const luaL_Reg functions[] = { { "list", device_list },
                                       { "seed_state", device_seed_state },
                                       { NULL, NULL } };
 
-void la__lua_open_device(lua_State *L)
+/* A module that is loaded again goes on with the devices that there are: the tensors of before live on them. */
+static void make_state(lua_State *L)
 {
+    if (state(L))
+        return;
     devices *s = lua_newuserdatauv(L, sizeof *s, 0);
     memset(s, 0, sizeof *s);
     s->current = -1;
@@ -401,7 +404,11 @@ void la__lua_open_device(lua_State *L)
     lua_setfield(L, -2, "__gc");
     lua_setmetatable(L, -2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+}
 
+void la__lua_open_device(lua_State *L)
+{
+    make_state(L);
     luaL_getsubtable(L, LUA_REGISTRYINDEX, "lualign.device"); /* so that tell_opened finds on_open */
     luaL_setfuncs(L, functions, 0);
     lua_setfield(L, -2, "device");

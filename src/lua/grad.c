@@ -175,8 +175,11 @@ static const luaL_Reg functions[] = { { "scope", scope },
 
 void la__lua_open_grad(lua_State *L)
 {
-    scope_chain **s = lua_newuserdatauv(L, sizeof *s, 0);
-    *s = NULL;
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &key) == LUA_TNIL) { /* else the module is loaded again */
+        scope_chain **s = lua_newuserdatauv(L, sizeof *s, 0);
+        *s = NULL;
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &key);
+    }
+    lua_pop(L, 1);
     luaL_setfuncs(L, functions, 0);
 }

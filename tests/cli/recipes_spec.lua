@@ -86,6 +86,83 @@ describe("the recipe", function()
     assert.truthy(r.err:find("negatives need pairs of at least two categories", 1, true), r.err)
   end)
 
+  -- What differs between two models in files: how much parameters of the trunk moved, and running statistics.
+  local function moved(before, after)
+    local a <const>, b <const> = la.models.load(before).FeatureExtraction, la.models.load(after).FeatureExtraction
+    local most <const> = {}
+    for kind, of in pairs { weights = a.named_parameters, statistics = a.named_buffers } do
+      local new <const> = {}
+      for _, entry in ipairs(of(b)) do
+        new[entry[1]] = entry[2]
+      end
+      most[kind] = 0
+      for _, entry in ipairs(of(a)) do
+        most[kind] = math.max(most[kind], la.abs(entry[2] - new[entry[1]]):max():item())
+      end
+    end
+    return most
+  end
+
+  -- Of a trunk with batch norms, which the shipped one no longer has.
+  local function save_resnet(path, stages)
+    la.scope(function()
+      la.seed(7)
+      la.models.save(path, la.models.weakalign { backbone = "resnet18", weights = false, stages = stages })
+    end)
+  end
+
+  it("of cnngeometric renews the trunk's statistics, and no weights; the paper's leaves both", function()
+    local start <const> = dir .. "/start.safetensors"
+    save_resnet(start, { "homography" })
+    for recipe, changes in pairs { cnngeometric = true, paper = false } do
+      succeeds("train_strong", "--images", dir .. "/a", "--recipe", recipe, "--epochs", "1", "--batch", "2", "--model",
+        start, "--out", dir .. "/" .. recipe)
+      local most <const> = la.scope(moved, start, dir .. "/" .. recipe .. "/model.safetensors")
+      assert.equal(0, most.weights)
+      assert.equal(changes, most.statistics > 0)
+      local log <const> = tmp.read(dir .. "/" .. recipe .. "/homography/phase1/log.tsv")
+      assert.truthy(log:find("\t0.001\t", 1, true), log)
+    end
+  end)
+
+  it("takes other layers, splines and losses", function()
+    succeeds("train_strong", "--images", dir .. "/a", "--steps", "1", "--batch", "2", "--stages",
+      "tps:4:0.1,similarity", "--layers", "14", "--loss", "theta", "--out", dir .. "/other")
+    la.scope(function()
+      local after <const> = la.models.load(dir .. "/other/model.safetensors")
+      assert.same({ { model = "tps", grid = 4, reg = 0.1 }, "similarity" }, after.config.stages)
+      assert.same({ 14 }, after.config.trunks[1].layers)
+    end)
+    local r <const> = run { "train_strong", "--images", dir .. "/a", "--stages", "tps:x", "--out", dir .. "/x" }
+    assert.equal(1, r.status)
+    assert.truthy(r.err:find("'tps:x' must be a name, tps:GRID or tps:GRID:REG", 1, true), r.err)
+  end)
+
+  it("takes every option of the count, both ways, and batch norms as told", function()
+    local model <const> = dir .. "/all.safetensors"
+    save_resnet(model, { "affine", "tps" })
+    local function train(name, ...)
+      succeeds("train_weak", "--model", model, "--pairs", dir .. ":pairs.csv", "--batch", "2", "--steps", "1",
+        "--train", "everything", "--lr", "1e-3", "--out", dir .. "/" .. name, ...)
+      return la.scope(function() return moved(model, dir .. "/" .. name .. "/model.safetensors") end)
+    end
+    local frozen <const> = train("both", "--symmetric", "--cycle", "0.1", "--smooth", "--unnormalized", "--reg", "0.1",
+      "--offset", "1", "--freeze-bn")
+    assert.equal(0, frozen.statistics)
+    assert.is_true(frozen.weights > 0)
+    local batch <const> = train("batch", "--negatives", "difference", "--dilation", "8", "--batch-statistics")
+    assert.is_true(batch.statistics > 0)
+    local r <const> = run {
+      "train_weak", "--model", model, "--pairs", dir .. ":pairs.csv", "--negatives", "0.1", "--symmetric", "--out",
+      dir .. "/x",
+    }
+    assert.equal(1, r.status)
+    assert.truthy(r.err:find("exclude each other", 1, true), r.err)
+    assert.truthy(run({
+      "train_weak", "--model", model, "--pairs", dir .. ":pairs.csv", "--negatives", "none", "--out", dir .. "/x",
+    }).err:find("--negatives must be a number or difference, got 'none'", 1, true))
+  end)
+
   it("of every variant is short and runs", function()
     local here <const> = debug.getinfo(1, "S").source:match "^@(.*)/tests/cli/[^/]*$"
     local data <const> = {

@@ -26,7 +26,7 @@ end
 
 describe("losses.transformed_grid", function()
   scoped("is the mean squared distance of the points", function()
-    for _, model in ipairs { "affine", "tps", "homography" } do
+    for _, model in ipairs { "affine", "similarity", "tps", "homography" } do
       local a <const>, b <const> = thetas(model, 3, 0.2, "a" .. model), thetas(model, 3, 0.2, "b" .. model)
       local sum = 0
       for n = 1, 3 do
@@ -168,6 +168,31 @@ describe("losses.weak_contrast", function()
     compare.close({ losses.weak_contrast(p, n, { offset = 1.1 }):item() },
       { (sn[1] + sn[2] + sn[3] - sp[1] - sp[2] - sp[3]) / 3 }, 1e-4)
     assert.has_error(function() losses.weak_contrast(p, n, { margins = 1 }) end)
+  end)
+end)
+
+describe("losses.weak_symmetric", function()
+  scoped("is the mean of both ways, and the cycle's weight in it", function()
+    local function way(seed)
+      return {
+        correlation = la.tensor(make_rng("w" .. seed).uniform(0, 1, 2, 5, 5, 25):nested()),
+        stages = {
+          affine = la.tensor(thetas("affine", 2, 0.1, "e" .. seed)),
+          tps = la.tensor(thetas("tps", 2, 0.1, "f" .. seed)),
+        },
+      }
+    end
+    local there <const>, back <const> = way(1), way(2)
+    local how <const> = { offset = 1.1, normalize = false }
+    local both <const> = (losses.weak(there.correlation, there.stages, how):item()
+      + losses.weak(back.correlation, back.stages, how):item()) / 2
+    compare.close({ losses.weak_symmetric(there, back, how):item() }, { both }, 1e-5)
+    compare.close({ losses.weak_symmetric(back, there, how):item() }, { both }, 1e-5)
+    local cycle <const> = losses.cycle(there.stages, back.stages):item()
+    how.cycle = 3
+    compare.close({ losses.weak_symmetric(there, back, how):item() }, { both + 3 * cycle }, 1e-5)
+    assert.is_true(cycle > 1e-4)
+    assert.has_error(function() losses.weak_symmetric(there, back, { cycles = 1 }) end)
   end)
 end)
 

@@ -125,6 +125,32 @@ describe("weakalign", function()
     optest.close(twin(a, b).homography, t.homography, 1e-6)
   end)
 
+  scoped("takes splines of any grid, with a regulariser", function()
+    local spline <const> = { model = "tps", grid = { 2, 4 }, reg = 0.3 }
+    local net <const> = small { stages = { spline, { model = "tps", reg = 0.5 }, "affine" } }
+    net.FeatureRegression.linear.bias:copy_(net.FeatureRegression.linear.bias + la.randn(16) * 0.1)
+    local a <const>, b <const> = la.rand(1, 192, 192, 3) * 255, la.rand(1, 192, 192, 3) * 255
+    local t <const> = net(a, b)
+    assert.same({ 1, 16 }, t.stages[1].theta:shape())
+    local grid <const> = la.tps_grid(t.stages[1].theta, { height = 192, width = 192, grid = { 2, 4 }, reg = 0.3 })
+    local again <const> = net:features((la.grid_sample(a / 127.5 - 1, grid) + 1) * 127.5)
+    optest.close(t.stages[2].theta, net:regressor(2)(la.correlation(again, t.target_features)), 1e-5)
+    optest.close(la.geometry.warp_grid(t, 5, 7), la.geometry.warp_grid({
+      { model = "tps", theta = t.stages[1].theta, grid = { 2, 4 }, reg = 0.3 },
+      { model = "tps", theta = t.stages[2].theta, reg = 0.5 }, { model = "affine", theta = t.affine },
+    }, 5, 7), 0)
+    assert.same({ 2, 4 }, la.geometry.plain_stages(t:compose())[1].grid)
+    assert.equal(0.3, la.geometry.plain_stages(t:compose())[1].reg)
+    assert.truthy(tostring(net):find "tps 2 x 4", tostring(net))
+    local path <const> = tmp.dir() .. "/splines.safetensors"
+    models.save(path, net)
+    optest.close(la.geometry.warp_grid(models.load(path)(a, b), 5, 7), la.geometry.warp_grid(t, 5, 7), 1e-6)
+    fails("only a spline has a reg, not affine", small, { stages = { { model = "affine", reg = 0.1 } } })
+    fails("grid must be a number, at least 2, or { rows, columns }, got { 1, 4 }", small,
+      { stages = { { model = "tps", grid = { 1, 4 } } } })
+    fails("got 2.5", small, { stages = { { model = "tps", grid = 2.5 } } })
+  end)
+
   it("trains the regressors, the first also through the warp, and leaves the trunk", function()
     la.scope(function()
       local net <const> = small()

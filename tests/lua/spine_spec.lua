@@ -95,6 +95,24 @@ describe("the graph", function()
   end)
 end)
 
+describe("the core", function()
+  it("may be loaded again: tensors of before live on, in their scopes", function()
+    local core <const> = package.loaded["lualign.core"]
+    local before <const>, inner = la.ones(3) * 2, nil
+    la.scope(function()
+      inner = la.ones(5)
+      package.loaded["lualign.core"] = nil
+      local again <const> = require "lualign.core"
+      package.loaded["lualign.core"] = core
+      collectgarbage()
+      collectgarbage()
+      assert.same({ 2, 2, 2 }, (before + again.zeros(3)):flat())
+    end)
+    assert.is_false(la.is_alive(inner))
+    assert.same({ 2, 2, 2 }, before:flat())
+  end)
+end)
+
 describe("a scope", function()
   it("holds across coroutines", function()
     local inner

@@ -37,7 +37,7 @@ function Synthetic:batch(indices, rng)
   end
   local theta <const> = la.tensor(rows)
   local source <const>, target <const> = la.geometry.synthetic_pair(images, theta, self.model, {
-    size = self.size, grid = self.grid,
+    size = self.size, grid = self.grid, reg = self.reg,
   })
   return { source = source, target = target, theta = theta }
 end
@@ -99,7 +99,7 @@ end
 local function new(given)
   local o <const> = options.check("data.synthetic", given, {
     images = options.required, model = "affine", style = "weakalign", size = 240, canvas = { 480, 640 }, threads = 2,
-    flip = true, grid = options.optional, thetas = options.optional "table",
+    flip = true, grid = options.optional, reg = options.optional, thetas = options.optional "table",
   })
   if o.thetas and #o.thetas ~= #o.images then
     error(string.format("data.synthetic: thetas must be as many as images, %d, got %d", #o.images, #o.thetas), 3)
@@ -108,7 +108,8 @@ local function new(given)
     error("data.synthetic: images must be a list of at least one path", 3)
   end
   local self <const> = setmetatable({
-    images = o.images, model = o.model, style = o.style, size = o.size, grid = o.grid, thetas = o.thetas,
+    images = o.images, model = o.model, style = o.style, size = o.size, grid = o.grid, reg = o.reg,
+    thetas = o.thetas,
   }, Synthetic)
   local flip <const> = o.flip and not o.thetas
   self.decoder = decoder(function(i, rng)

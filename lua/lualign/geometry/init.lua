@@ -194,12 +194,12 @@ function geometry.stages(stages)
 end
 
 --- Stages of one sample as plain numbers, for files: { affine = list, tps = list }, or a list of { model =, theta =
--- list, grid = }.
+-- list, grid =, reg = }.
 function geometry.plain_stages(stages)
   local out <const> = {}
   if stages[1] then
     for k, stage in ipairs(geometry.stages(stages)) do
-      out[k] = { model = stage.model, theta = stage.theta:flat(), grid = stage.grid }
+      out[k] = { model = stage.model, theta = stage.theta:flat(), grid = stage.grid, reg = stage.reg }
     end
     return out
   end

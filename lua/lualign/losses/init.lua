@@ -100,6 +100,22 @@ function losses.weak_contrast(positive, negative, opts)
   return (margin and la.relu(difference + margin) or difference):mean()
 end
 
+--- The loss of WeakAlign both ways: the mean of it from source to target and from target to source, plus opts.cycle
+-- times the cycle loss of the two (0 if left out). there, back: { correlation =, stages = }. opts: cycle, and COUNT
+-- above.
+function losses.weak_symmetric(there, back, opts)
+  local own <const> = {}
+  for key, value in pairs(opts or {}) do
+    if key ~= "cycle" then
+      own[key] = value
+    end
+  end
+  local weight <const> = opts and opts.cycle or 0
+  local both <const> = (losses.weak(there.correlation, there.stages, own)
+    + losses.weak(back.correlation, back.stages, own)) * 0.5
+  return weight == 0 and both or both + losses.cycle(there.stages, back.stages) * weight
+end
+
 --- How far there and back again is from where it began: the mean over samples and the points of a size x size grid of
 -- the squared distance between p and there(back(p)), of two compositions as la.geometry has them. Points that leave
 -- [-1, 1]^2 on the way do not count. opts: size = 20.

@@ -7,6 +7,7 @@
 --   la.models.features { trunks = { { "mobilenetv2", layers = { 8, 14, 15 } } } }          one normalised feature map
 --   la.models.regressor { model = "affine", grid = { 15, 15 } }                            correlation -> parameters
 --   la.models.weakalign { backbone = "mobilenetv2", stages = { "affine", "tps" } }         the whole network
+--   la.models.finetune(model, { names = { "layer3" } })                                    what of the trunks trains
 --   la.models.save(path, model)  la.models.load(path)  la.models.find_weights(name)
 
 local models <const> = {}
@@ -15,6 +16,7 @@ local models <const> = {}
 local files <const> = {
   mobilenetv2 = "mobilenetv2", efficientnet_lite0 = "efficientnet_lite0", features = "features",
   regressor = "regressor", weakalign = "weakalign", join = "join",
+  finetune = "finetune",
 }
 local parts <const> = {
   resnet = { "resnet", "resnet" }, resnet18 = { "resnet", "resnet18" }, resnet34 = { "resnet", "resnet34" },

@@ -26,12 +26,13 @@ local function identity_of(o)
   return identity
 end
 
---- model: affine, tps or homography. outputs: 8 or 9, for a homography. tps_grid: control points along an axis. grid:
--- cells { h, w } of the target. channels: source cells, h * w if left out. identity: start there: it becomes the bias,
--- and the weights are made ten times smaller; without it PyTorch's initialisation stays, as in the papers.
+--- model: affine, tps or homography. outputs: 8 or 9, for a homography. tps_grid: control points along each axis, or
+-- { rows, columns }. grid: cells { h, w } of the target. channels: source cells, h * w if left out. identity: start
+-- there: it becomes the bias, and the weights are made ten times smaller; without it PyTorch's initialisation stays, as
+-- in the papers.
 function Regressor:init(given)
   local o <const> = options.check("regressor", given, {
-    model = "affine", outputs = options.optional "number", tps_grid = 3, grid = { 15, 15 },
+    model = "affine", outputs = options.optional "number", tps_grid = options.any(3), grid = { 15, 15 },
     channels = options.optional "number", identity = true,
   }, 3)
   local h <const>, w <const> = o.grid[1], o.grid[2]

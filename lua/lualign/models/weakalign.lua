@@ -48,7 +48,7 @@ function Answer:compose()
   end
   local stages <const> = {}
   for _, stage in ipairs(self.stages) do
-    if stage.grid then
+    if stage.grid or stage.reg then
       return self.stages
     end
     stages[stage.model] = stage.theta
@@ -72,17 +72,38 @@ local function trunks_of(o)
   return { { o.backbone, layers = o.layers or known.layers, weights = o.weights } }, known.paper
 end
 
--- "affine" or { model = "tps", grid = 5 } -> the latter, checked; the grid that is usual is left out.
+-- Whether a spline's grid is that of the papers.
+local function usual_grid(grid)
+  return grid == 3 or type(grid) == "table" and grid[1] == 3 and grid[2] == 3
+end
+
+local function check_grid(grid, k)
+  for _, n in ipairs(type(grid) == "table" and { grid[1] or 0, grid[2] or 0 } or { grid }) do
+    if math.type(n) ~= "integer" or n < 2 then
+      error(string.format("weakalign: stage %d: grid must be a number, at least 2, or { rows, columns }, got %s", k,
+        type(grid) == "table" and "{ " .. table.concat(grid, ", ") .. " }" or tostring(grid)), 6)
+    end
+  end
+end
+
+-- "affine" or { model = "tps", grid = 5 } -> the latter, checked; the grid and reg that are usual are left out.
 local function stage_of(given, k)
   local o <const> = type(given) == "table" and given or { model = given }
   local stage <const> = options.check("weakalign: stage " .. k, o, {
-    model = options.required "string", grid = options.optional "number", outputs = options.optional "number",
+    model = options.required "string", grid = options.optional, reg = options.optional "number",
+    outputs = options.optional "number",
   }, 5)
   la.geometry.identity_theta(stage.model) -- or an error that names those that there are
-  if stage.grid and stage.model ~= "tps" then
-    error(string.format("weakalign: stage %d: only a spline has a grid, not %s", k, stage.model), 5)
+  if (stage.grid or stage.reg) and stage.model ~= "tps" then
+    error(string.format("weakalign: stage %d: only a spline has a %s, not %s", k, stage.grid and "grid" or "reg",
+      stage.model), 5)
+  elseif stage.grid then
+    check_grid(stage.grid, k)
   end
-  return { model = stage.model, grid = stage.grid ~= 3 and stage.grid or nil, outputs = stage.outputs }
+  return {
+    model = stage.model, grid = not usual_grid(stage.grid) and stage.grid or nil,
+    reg = stage.reg ~= 0 and stage.reg or nil, outputs = stage.outputs,
+  }
 end
 
 local function check_stages(stages)
@@ -100,13 +121,14 @@ end
 local function plain_stages(list)
   local out <const> = {}
   for k, stage in ipairs(list) do
-    out[k] = (stage.grid or stage.outputs) and stage or stage.model
+    out[k] = (stage.grid or stage.reg or stage.outputs) and stage or stage.model
   end
   return out
 end
 
 --- backbone: the name of a trunk, or a list of trunks as la.models.features takes it; layers and weights: of the named
--- one. stages: names, or { model =, grid = (of a spline), outputs = (8 or 9, of a homography) }. size: of the images.
+-- one. stages: names, or { model =, grid = (a spline's control points along each axis, or { rows, columns }), reg =
+-- (its regulariser), outputs = (8 or 9, of a homography) }. size: of the images.
 -- identity: regressors start at the identity. offset: grid coordinate 1 is that many times its place in the image, for
 -- losses on the grid. The trunk starts frozen, the regressors do not.
 function Weakalign:init(given)
@@ -190,7 +212,7 @@ local function fixed(self, stages)
   end
   local out <const> = {}
   for k, stage in ipairs(stages) do
-    out[k] = { model = stage.model, theta = stage.theta:detach(), grid = stage.grid }
+    out[k] = { model = stage.model, theta = stage.theta:detach(), grid = stage.grid, reg = stage.reg }
   end
   return out
 end
@@ -207,7 +229,7 @@ function Weakalign:forward(source, target)
       seen = la.correlation(self:features(warped(self, source, fixed(self, answer.stages))), b)
     end
     local theta <const> = self:regressor(k)(seen)
-    answer.stages[k] = { model = stage.model, theta = theta, grid = stage.grid }
+    answer.stages[k] = { model = stage.model, theta = theta, grid = stage.grid, reg = stage.reg }
     answer[stage.model] = theta
   end
   return answer
@@ -216,7 +238,7 @@ end
 function Weakalign:extra()
   local names <const> = {}
   for k, stage in ipairs(self.stages) do
-    names[k] = stage.model .. (stage.grid and string.format(" %d x %d", stage.grid, stage.grid) or "")
+    names[k] = stage.model .. (stage.grid and string.format(" %d x %d", la.geometry.host.grid_sizes(stage.grid)) or "")
   end
   return string.format("%s, %d x %d images", table.concat(names, " and "), self.config.size, self.config.size)
 end

@@ -88,20 +88,22 @@ for index, layer in pairs(RESNET) do
   LAYERS[layer] = index
 end
 
+--- What the authors call what we call `name`: the same for all but parts of the trunk.
+function names.authors_name(name)
+  local layer <const>, rest <const> = name:match "^FeatureExtraction%.resnet101%.([^.]*)(%..*)$"
+  local renamed <const> = layer and LAYERS[layer] and "FeatureExtraction.model." .. LAYERS[layer] .. rest
+    or name:gsub("^FeatureExtraction%.vgg16%.layers%.", "FeatureExtraction.model.")
+  if renamed:find "^FeatureExtraction%." and not renamed:find "^FeatureExtraction%.model%." then
+    error(string.format("to_authors: '%s' is of a trunk that the authors' models do not have", name), 0)
+  end
+  return renamed
+end
+
 --- The way back: our model's state, name -> tensor, under the authors' names and in PyTorch's layouts.
 function names.to_authors(dict)
   local out <const> = {}
   for name, t in pairs(weights.to_pytorch(dict)) do
-    local layer <const>, rest <const> = name:match "^FeatureExtraction%.resnet101%.([^.]*)(%..*)$"
-    if layer then
-      name = "FeatureExtraction.model." .. LAYERS[layer] .. rest
-    else
-      name = name:gsub("^FeatureExtraction%.vgg16%.layers%.", "FeatureExtraction.model.")
-    end
-    if name:find "^FeatureExtraction%.[^m]" then
-      error(string.format("to_authors: '%s' is of a trunk that the authors' models do not have", name), 0)
-    end
-    out[name] = t
+    out[names.authors_name(name)] = t
   end
   return out
 end
