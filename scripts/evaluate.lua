@@ -1,9 +1,11 @@
 -- SPDX-License-Identifier: MIT
 --
--- lualign evaluate: transfer of keypoints, masks or flow on a data set. The last line is the mean over all pairs.
+-- lualign evaluate: transfer of keypoints, masks or flow on a data set, as tables like the papers': a line for each
+-- method, a column for each class or group, and the means.
 
 local la <const> = require "lualign"
 local cli <const> = require "lualign.cli"
+local report <const> = la.metrics.report
 
 local parser <const> = cli.parser("evaluate", "Scores an alignment by what it transfers: keypoints, masks or flow.")
 parser:option("--dataset", "pf-willow, pf-pascal, caltech, tss, pascal-parts, spair-71k, or pairs (keypoints in "
@@ -17,9 +19,12 @@ parser:option("--annotations", "of pf-willow and pf-pascal: keypoints from the l
   "list"):choices { "list", "mat" }
 parser:option("--split", "of spair-71k: trn, val or test", "test"):choices { "trn", "val", "test" }
 parser:option("--train-list", "of pf-pascal: report what its test pairs share with that list"):argname("FILE")
-parser:option("--alpha", "thresholds of PCK, joined by commas", "0.05,0.1,0.15"):argname("A")
-parser:option("--model", "a trained network, or identity, nearest, ransac-affine, ransac-homography, or untrained "
-  .. "(features and --refine alone)", "identity"):argname("FILE|NAME")
+parser:option("--alpha", "thresholds of PCK and flow, joined by commas; default: 0.05,0.1,0.15, and 0.05 of tss and "
+  .. "pascal-parts"):argname("A")
+parser:option("--average", "of PCK: pair, the mean of all pairs' scores, or point, every keypoint counts the same",
+  "pair"):choices { "pair", "point" }
+parser:option("--model", "a trained network, or identity (the default), nearest, ransac-affine, ransac-homography, or "
+  .. "untrained (features and --refine alone); several give a line each"):argname("FILE|NAME"):count("*")
 parser:option("--second", "a single-stage network for the second stage; the first one's features serve both")
   :argname("FILE")
 parser:option("--refine", "gradient steps on each pair's own soft inlier count"):argname("N"):convert(cli.count)
@@ -27,11 +32,18 @@ parser:flag("--starts", "let --refine begin also from eleven affine starts, not 
 parser:option("--power", "sharpening of the correlation that --refine counts on", 4):argname("P"):convert(cli.positive)
 parser:option("--precision", "of convolutions: bfloat16 is faster on devices that compute with it", "default")
   :choices { "default", "strict", "bfloat16" }
-parser:option("--json", "write every pair's transformations and scores there"):argname("FILE")
+parser:option("--json", "write the tables and every pair's transformations and scores there"):argname("FILE")
 parser:option("--csv", "write every pair's scores there"):argname("FILE")
+parser:option("--table", "write the tables there, as CSV"):argname("FILE")
 parser:option("--curve", "write PCK against alpha there, 0 to 0.3, as CSV"):argname("FILE")
-parser:option("--flows", "of tss: write the flow of every pair below that folder"):argname("DIR")
+parser:option("--flows", "of tss: write flows there, as {aff|tps|aff_tps}/<folder of the source>/flow<direction>.flo")
+  :argname("DIR")
 local args <const> = cli.parse(parser, arg)
+if #args.model == 0 then
+  args.model[1] = "identity"
+elseif args.second and #args.model > 1 then
+  cli.fail("--second joins one --model, got %d", #args.model)
+end
 
 -- ---- the data ----
 
@@ -71,106 +83,114 @@ end
 
 -- ---- the method ----
 
-local function model_of()
-  if args.model == "untrained" then
+-- What needs no network, by name.
+local SIMPLE <const> = {
+  identity = function() return la.evaluate.identity() end,
+  nearest = function(features) return la.evaluate.nearest(features(), 240, "antialias") end,
+  ["ransac-affine"] = function(features)
+    return la.ransac.method(features(), { model = "affine", seed = args.seed })
+  end,
+  ["ransac-homography"] = function(features)
+    return la.ransac.method(features(), { model = "homography", seed = args.seed })
+  end,
+}
+
+local function default_features()
+  return la.align.default_features():fuse { precision = args.precision }
+end
+
+local function load(name)
+  if name == "untrained" then
     return nil
   end
-  local model <const> = la.models.load(args.model)
+  local model <const> = la.models.load(name)
   return (args.second and la.models.join(model, la.models.load(args.second)) or model):fuse {
     precision = args.precision,
   }
 end
 
-local function method()
-  local evaluate <const> = la.evaluate
-  if args.model == "identity" then
-    return evaluate.identity()
-  elseif args.model == "nearest" then
-    return evaluate.nearest(la.align.default_features():fuse { precision = args.precision }, 240, "antialias")
+local function method(name)
+  if SIMPLE[name] then
+    return SIMPLE[name](default_features)
   end
-  local fitted <const> = args.model:match "^ransac%-(.*)$"
-  if fitted == "affine" or fitted == "homography" then
-    return la.ransac.method(la.align.default_features():fuse { precision = args.precision }, {
-      model = fitted, seed = args.seed,
-    })
-  end
-  local model <const> = model_of()
-  return evaluate.aligned(la.align.aligner {
+  local model <const> = load(name)
+  return la.evaluate.aligned(la.align.aligner {
     model = model, refine = args.refine, starts = model and args.starts or nil, power = args.power,
     precision = args.precision,
   })
 end
 
--- ---- the tables ----
+-- ---- scores ----
 
-local alphas <const> = {}
-for text in args.alpha:gmatch "[^,]+" do
-  alphas[#alphas + 1] = tonumber(text) or cli.fail("--alpha must be numbers joined by commas, got '%s'", args.alpha)
+local function alphas_of(text)
+  local alphas <const>, known <const> = {}, {}
+  for part in (text .. ","):gmatch "([^,]*)," do
+    local alpha <const> = tonumber(part)
+    if not alpha or not (alpha > 0 and alpha < math.huge) then
+      cli.fail("--alpha must be numbers above 0 joined by commas, got '%s'", text)
+    elseif known[alpha] then
+      cli.fail("--alpha has %s twice", part)
+    end
+    known[alpha] = true
+    alphas[#alphas + 1] = alpha
+  end
+  return alphas
 end
+
+local AT_005 <const> = { tss = true, ["pascal-parts"] = true } -- as the papers have it
+local alphas <const> = alphas_of(args.alpha or AT_005[args.dataset] and "0.05" or "0.05,0.1,0.15")
 local curve <const> = {}
 for k = 1, args.curve and 60 or 0 do
   curve[k] = k * 0.005
 end
 
--- { name, function(row) }, ...: what pairs of the data set are scored by.
-local function columns_of(row)
-  local columns <const> = {}
-  if row.pck then
-    for k, alpha in ipairs(alphas) do
-      columns[k] = { string.format("PCK@%.2f", alpha), function(r) return r.pck[k] end }
-    end
-  end
-  for _, entry in ipairs {
-    { "LT-ACC", "label_transfer" }, { "IoU", "iou" }, { "LOC-ERR", "localisation_error" }, { "flow", "flow_accuracy" },
-  } do
-    if row[entry[2]] then
-      columns[#columns + 1] = { entry[1], function(r) return r[entry[2]] end }
-    end
-  end
-  return columns
+local function file_name(path)
+  local name <const> = path:match "([^/]+)$" or path
+  return (name:gsub("%.safetensors$", ""):gsub("%.pth%.tar$", ""):gsub("%.pth?$", ""))
 end
 
-local function line(columns, means)
-  local parts <const> = {}
-  for k, column in ipairs(columns) do
-    parts[k] = string.format("%s %.3f", column[1], means[column[1]])
+-- What a method is called in tables: a file by its name, or its path where two have that name, and how often it is
+-- refined.
+local function title(model)
+  local name = SIMPLE[model] and model or file_name(model)
+  for _, other in ipairs(args.model) do
+    name = other ~= model and file_name(other) == name and model or name
   end
-  return table.concat(parts, " ")
+  return args.refine and args.refine > 0 and not SIMPLE[model] and name .. ", refined " .. args.refine or name
 end
 
-local function first_only(columns)
-  local out <const> = {}
-  for k, column in ipairs(columns) do
-    out[k] = { column[1], function(row) return row.first and column[2](row.first) end }
-  end
-  return out
+-- The rows of one method on all pairs.
+local function run(model, list, name)
+  local meter <const> = cli.progress("evaluate", #list)
+  local rows <const> = la.evaluate.run(list, method(model), {
+    alphas = table.move(curve, 1, #curve, #alphas + 1, table.move(alphas, 1, #alphas, 1, {})),
+    flows = args.flows and (#args.model > 1 and args.flows .. "/" .. name or args.flows),
+    progress = function(i) meter:update(i) end,
+  })
+  meter:finish()
+  return rows
 end
 
-local function write_csv(path, rows, columns)
-  local out <const> = { "source,target,category" }
-  for _, column in ipairs(columns) do
-    out[1] = out[1] .. "," .. column[1]
-  end
-  for k, row in ipairs(rows) do
-    local parts <const> = { row.source, row.target, row.category }
-    for _, column in ipairs(columns) do
-      parts[#parts + 1] = string.format("%.6g", column[2](row))
-    end
-    out[k + 1] = table.concat(parts, ",")
-  end
-  la.io.write_file(path, table.concat(out, "\n") .. "\n")
-end
+-- ---- files ----
 
-local function write_curve(path, rows)
-  local columns <const>, out <const> = {}, { "alpha,pck" }
+-- PCK at many alphas: a column for each line of the table.
+local function curve_csv(entries)
+  local heads <const>, lines <const>, columns <const> = { "alpha" }, {}, {}
   for k = 1, #curve do
-    columns[k] = { tostring(k), function(row) return row.pck[#alphas + k] end }
+    lines[k], columns[k] = { curve[k] }, { k, function(row) return row.pck[#alphas + k] end }
   end
-  local means <const> = la.metrics.means(rows, columns)
-  for k, alpha in ipairs(curve) do
-    out[k + 1] = string.format("%.3f,%.6f", alpha, means[tostring(k)])
+  for i, entry in ipairs(entries) do
+    local all <const> = report.summary(entry, columns, args.average).all
+    heads[i + 1] = entry.name
+    for k = 1, #curve do
+      lines[k][i + 1] = all[k]
+    end
   end
-  la.io.write_file(path, table.concat(out, "\n") .. "\n")
+  local out <const> = { report.csv_line(heads) }
+  for k, line in ipairs(lines) do
+    out[k + 1] = report.csv_line(line)
+  end
+  return table.concat(out, "\n") .. "\n"
 end
 
 -- NaN, which JSON does not have, as null.
@@ -185,48 +205,63 @@ local function plain(value)
   return value ~= value and la.io.null or value
 end
 
+local function to_json(entries, summaries, groups)
+  local methods <const> = {}
+  for k, s in ipairs(summaries) do
+    methods[k] = {
+      name = s.name, means = s.all, class_means = s.classes, categories = s.categories,
+      difficulty = groups and groups[k], pairs = entries[k].rows,
+    }
+  end
+  return la.io.json_encode(plain {
+    dataset = args.dataset, protocol = args.dataset == "pf-pascal" and args.protocol or nil, models = args.model,
+    refine = args.refine, alphas = alphas, average = args.average, methods = methods,
+  }) .. "\n"
+end
+
+-- ---- all of it ----
+
 local list <const> = pairs_of_dataset()
+if #list == 0 then
+  cli.fail("%s: the list holds no pairs", args.root)
+elseif not list[1].source_points and (args.curve or args.average == "point") then
+  cli.fail("%s is of keypoints, which %s does not have", args.curve and "--curve" or "--average point", args.dataset)
+end
 if args.train_list then
   report_leakage(list)
 end
-local meter <const> = cli.progress("evaluate", #list)
-local rows <const> = la.evaluate.run(list, method(), {
-  alphas = table.move(curve, 1, #curve, #alphas + 1, table.move(alphas, 1, #alphas, 1, {})), flows = args.flows,
-  progress = function(i) meter:update(i) end,
-})
-meter:finish()
 
-local columns <const> = columns_of(rows[1])
-local all <const>, categories <const> = la.metrics.means(rows, columns)
-for _, c in ipairs(categories) do
-  print(string.format("%-20s %5d pairs  %s", c.category, c.pairs, line(columns, c)))
+local entries <const>, summaries <const> = {}, {}
+for _, model in ipairs(args.model) do
+  local name <const> = title(model)
+  table.move(report.entries(name, run(model, list, name)), 1, 2, #entries + 1, entries)
 end
-local classes <const> = {} -- every class weighs the same
-for k, column in ipairs(columns) do
-  classes[k] = { column[1], function(c) return c[column[1]] end }
+local columns <const> = report.columns(entries[1].rows[1], alphas)
+for k, entry in ipairs(entries) do
+  summaries[k] = report.summary(entry, columns, args.average)
 end
-print(string.format("%-20s %5d        %s", "mean over classes", #categories,
-  line(columns, (la.metrics.means(categories, classes)))))
-if rows[1].difficulty then
-  for _, group in ipairs(require("lualign.data.spair").breakdown(rows, columns)) do
-    print(string.format("%-20s %5d pairs  %s", group.kind .. " " .. group.category, group.pairs, line(columns, group)))
-  end
+local groups <const> = list[1].difficulty and {} or nil
+for k, entry in ipairs(groups and entries or {}) do
+  groups[k] = require("lualign.data.spair").breakdown(entry.rows, columns)
 end
-if rows[1].first then
-  print(string.format("%-20s %5d pairs  %s", "first stage alone", #rows,
-    line(columns, (la.metrics.means(rows, first_only(columns))))))
-end
+
 if args.csv then
-  write_csv(args.csv, rows, columns)
+  la.io.write_file(args.csv, report.pairs_csv(entries, columns))
+end
+if args.table then
+  la.io.write_file(args.table, report.csv(summaries, columns))
 end
 if args.curve then
-  write_curve(args.curve, rows)
+  la.io.write_file(args.curve, curve_csv(entries))
 end
 if args.json then
-  la.io.write_file(args.json, la.io.json_encode(plain {
-    dataset = args.dataset, protocol = args.dataset == "pf-pascal" and args.protocol or nil, model = args.model,
-    refine = args.refine, alphas = alphas, means = all, categories = categories, pairs = rows,
-    difficulty = rows[1].difficulty and require("lualign.data.spair").breakdown(rows, columns) or nil,
-  }) .. "\n")
+  la.io.write_file(args.json, to_json(entries, summaries, groups))
 end
-print(line(columns, all))
+
+print(string.format("%s%s: %d pairs, %d classes; all is the mean over %s\n", args.dataset,
+  args.dataset == "pf-pascal" and ", " .. args.protocol .. " protocol" or "", #list, #summaries[1].categories,
+  args.average == "point" and "keypoints" or "pairs"))
+for _, column in ipairs(groups and columns or {}) do
+  print(report.by_group(summaries, groups, column[1]) .. "\n")
+end
+print(report.text(summaries, columns))

@@ -50,6 +50,9 @@ function evaluate.nearest(features, size, filter)
     return features(la.image.load(path, { size = size, filter = filter }):unsqueeze(1))
   end)
   return function(pair)
+    if not pair.target_points then
+      return {}
+    end
     local a <const>, b <const> = feature_of(pair.source), feature_of(pair.target)
     local h <const>, w <const>, c <const> = b:size(2), b:size(3), b:size(4)
     local count <const> = #pair.target_points
@@ -107,15 +110,39 @@ local function mask_scores(pair, map)
   }
 end
 
-local function flow_score(pair, map, o)
+local SHORT <const> = { affine = "aff", homography = "hom" }
+
+-- Writes a flow where the authors' code has it: <folder>/aff_tps/<folder of the source>/flow1.flo.
+local function write_flow(folder, pair, map, flow)
+  local names <const> = {}
+  for k, stage in ipairs(la.geometry.stages(map)) do
+    names[k] = SHORT[stage.model] or stage.model
+  end
+  local below <const> = string.format("%s/%s/%s", folder, table.concat(names, "_"),
+    pair.folder or pair.source:match "([^/]+)/[^/]*$")
+  la.io.mkdirs(below)
+  la.io.save_flo(string.format("%s/flow%s.flo", below, pair.direction), flow)
+end
+
+-- Stops where a file's picture or flow is not of the target's size.
+local function check_size(path, t, pair)
+  if t:size(1) ~= pair.target_size[2] or t:size(2) ~= pair.target_size[1] then
+    error(string.format("%s: has %d x %d pixels, %s has %d x %d", path, t:size(2), t:size(1), pair.target,
+      pair.target_size[1], pair.target_size[2]), 0)
+  end
+  return t
+end
+
+local function flow_scores(pair, map, o)
   local flow <const> = la.geometry.flow(map, pair.target_size[2], pair.target_size[1], pair.source_size)
   if o.flows then
-    la.io.mkdirs(o.flows .. "/" .. (pair.folder or pair.source:match "([^/]+)/[^/]*$"))
-    la.io.save_flo(string.format("%s/%s/flow%s.flo", o.flows, pair.folder or pair.source:match "([^/]+)/[^/]*$",
-      pair.direction), flow)
+    write_flow(o.flows, pair, map, flow)
   end
-  local mask <const> = la.image.load(pair.mask)
-  return la.metrics.flow.accuracy(flow, la.io.load_flo(pair.truth), mask:select(3, 1):contiguous())
+  local mask <const> = check_size(pair.mask, la.image.load(pair.mask), pair)
+  local truth <const> = check_size(pair.truth, la.io.load_flo(pair.truth), pair)
+  local alphas <const> = table.move(o.alphas, 1, #o.alphas, 2, { 0.05 })
+  local scores <const> = la.metrics.flow.accuracies(flow, truth, mask:select(3, 1):contiguous(), alphas)
+  return { flow_accuracy = table.remove(scores, 1), flow_accuracies = scores }
 end
 
 -- Of parts, where there are any.
@@ -147,14 +174,15 @@ local function scores_of(pair, result, map, o)
   elseif pair.source_outline then
     return mask_scores(pair, map)
   end
-  return { flow_accuracy = flow_score(pair, map, o) }
+  return flow_scores(pair, map, o)
 end
 
 --- Scores a method on all pairs. opts.progress(done, all, row) is called after each; opts.alphas of PCK; opts.flows: a
--- folder for the flow of pairs that have a true one.
--- Returns rows { source =, target =, category =, stages =, scores =, and what the pair is scored by: pck = {..};
--- label_transfer =, iou =, localisation_error =; flow_accuracy = }. For a method of two stages, row.first holds the
--- same for the first alone.
+-- folder for the flow of pairs that have a true one, of the first stage and of all.
+-- Returns rows { source =, target =, category =, stages =, scores =, models = (the stages' models), and what the pair
+-- is scored by: pck = {..}, points = (how many); label_transfer =, iou =, localisation_error =; flow_accuracy = (at
+-- 0.05), flow_accuracies = {..} }. For a method of two stages, row.first holds the same for the first alone. A score
+-- that the pair cannot have is NaN: PCK without keypoints, iou of an empty target.
 function evaluate.run(list, method, opts)
   local o <const> = options.check("evaluate", opts, {
     progress = options.optional, alphas = evaluate.ALPHAS, flows = options.optional "string",
@@ -166,7 +194,11 @@ function evaluate.run(list, method, opts)
       local row <const> = scores_of(pair, result, result.map, o)
       local stages <const> = result.map and la.geometry.stages(result.map) or {}
       if #stages > 1 then
-        row.first = scores_of(pair, result, { stages[1] }, { alphas = o.alphas })
+        row.first = scores_of(pair, result, { stages[1] }, o)
+      end
+      row.models = {}
+      for k, stage in ipairs(stages) do
+        row.models[k] = stage.model
       end
       row.source, row.target, row.category = pair.source, pair.target, pair.category
       row.difficulty = pair.difficulty

@@ -275,7 +275,7 @@ describe("a data set in its authors' layout", function()
     assert.is_false(list[1].flip)
     local rows <const> = la.evaluate.run(list, function() return { map = shift } end, { flows = dir .. "/out" })
     assert.equal(1, rows[1].flow_accuracy)
-    local written <const> = la.io.load_flo(dir .. "/out/p1/flow2.flo")
+    local written <const> = la.io.load_flo(dir .. "/out/aff/TSS/JODS/p1/flow2.flo")
     compare.close(written:select(1, 15):select(1, 10):flat(), { 2.5, 0 }, 1e-5)
     -- 2 pixels of 40 are the limit
     assert.equal(0, la.evaluate.run(list, la.evaluate.identity())[1].flow_accuracy)

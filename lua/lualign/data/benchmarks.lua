@@ -163,20 +163,27 @@ local function read_contours(root)
   return found
 end
 
+-- The class of a pair: what the list calls it, or the picture's folder where that is a number or nothing.
+local function class_of(row, image)
+  local class <const>, folder <const> = row.category or row.class, image:match "([^/]+)/[^/]*$"
+  return class and not tonumber(class) and class or folder or class or "all"
+end
+
 --- Caltech-101: the authors' test_pairs_caltech_with_category.csv, which holds the outlines, or test_pairs.csv and
 -- contours.csv.
 function benchmarks.caltech(root)
   local path <const> = first_existing(root, { "test_pairs_caltech_with_category.csv", "test_pairs.csv" })
   local contours <const> = path:find "/test_pairs%.csv$" and read_contours(root)
   local size_of <const>, list <const> = sizes_of(), {}
-  for _, row in ipairs(la.io.read_csv(path)) do
+  local required <const> = contours and {} or { "XA", "YA", "XB", "YB" }
+  for _, row in ipairs(la.io.read_csv(path, { required = required })) do
     local a <const>, b <const> = row.source_image or row.source, row.target_image or row.target
     if not a or not b then
       error(string.format("%s: needs the columns source_image and target_image", path), 0)
     end
     local source <const>, target <const> = root .. "/" .. a, root .. "/" .. b
     list[#list + 1] = {
-      source = source, target = target, category = row.category or row.class or a:match "([^/]+)/[^/]*$" or "all",
+      source = source, target = target, category = class_of(row, a),
       source_size = size_of(source), target_size = size_of(target),
       source_outline = contours and contours[a] or not contours and outline(row, "XA", "YA", path)
         or error(string.format("%s:%d: %s has no outline in contours.csv", path, row.line, a), 0),
@@ -191,7 +198,8 @@ end
 
 --- TSS: test_pairs_tss.csv with source, target, flow direction, flip of the source (0 or 1) and group, by position; in
 -- each pair's folder image1.png, image2.png, mask1.png, mask2.png, flow1.flo, flow2.flo, flowN and maskN on image N's
--- grid. The flow with direction N is that of the target, image N.
+-- grid. The flow with direction N is that of the target, image N. The category is the folder above the pair's.
+-- la.data.figures.write_tss makes such a set.
 function benchmarks.tss(root)
   local path <const> = root .. "/test_pairs_tss.csv"
   local size_of <const>, list <const> = sizes_of(), {}
@@ -202,12 +210,18 @@ function benchmarks.tss(root)
   for _, row in ipairs(rows) do
     local source <const>, target <const> = root .. "/" .. row[columns[1]], root .. "/" .. row[columns[2]]
     local folder <const>, number <const> = target:match "^(.*)/[^/]*$", row[columns[3]]
+    local flip <const> = row[columns[4]]
     if number ~= "1" and number ~= "2" then
       error(string.format("%s:%d: the flow direction must be 1 or 2, got '%s'", path, row.line, number), 0)
+    elseif flip ~= "0" and flip ~= "1" then
+      error(string.format("%s:%d: the flip of the source must be 0 or 1, got '%s'", path, row.line, flip), 0)
+    elseif not folder then
+      error(string.format("%s:%d: the target must be in its pair's folder, got '%s'", path, row.line, target), 0)
     end
     list[#list + 1] = {
       source = source, target = target, source_size = size_of(source), target_size = size_of(target),
-      category = target:match "([^/]+)/[^/]+/[^/]*$" or "all", flip = row[columns[4]] == "1",
+      category = target:match "([^/]+)/[^/]+/[^/]*$" or "all", flip = flip == "1",
+      folder = row[columns[1]]:match "^(.*)/" or ".",
       truth = folder .. "/flow" .. number .. ".flo", mask = folder .. "/mask" .. number .. ".png", direction = number,
     }
   end

@@ -7,6 +7,7 @@
 --   figures.draw(rng, { category =, size =, pose = }) -> canvas, keypoints, mask canvas
 --   figures.pairs { count =, seed = }      data set of two instances of one category each
 --   figures.singles { count =, model = }   data set of synthetic warps of single figures
+--   figures.write_tss(root)                a small TSS of them, on disk
 --
 -- Keypoints are { {x, y}, ... } in 1-based pixels.
 
@@ -144,6 +145,11 @@ end
 function figures.pairs(given)
   local o <const> = options.check("figures.pairs", given, { count = 1000, seed = 1, size = 240, spread = 1 })
   return setmetatable({ count = o.count, seed = o.seed, size = o.size, spread = o.spread }, Pairs)
+end
+
+--- Writes a small data set in the layout of TSS; lualign.data.figures_tss says what it holds.
+function figures.write_tss(root, opts)
+  return require "lualign.data.figures_tss"(root, opts)
 end
 
 -- ---- synthetic warps of single figures ----

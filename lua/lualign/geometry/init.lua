@@ -147,8 +147,9 @@ local function convert(points, size, f)
   return out
 end
 
+-- The only pixel of a line is at 0.
 local function to_normalised(v, length)
-  return (v - 1 - (length - 1) / 2) * 2 / (length - 1)
+  return length == 1 and 2 * (v - 1) or (v - 1 - (length - 1) / 2) * 2 / (length - 1)
 end
 
 local function to_pixel(v, length)

@@ -2,11 +2,11 @@
 --
 -- la.metrics: scores of an alignment. Keypoints are lists { {x, y}, ... } in pixels of their image, 1-based as in the
 -- data sets of the field: the centre of the first pixel is 1. la.metrics.masks and la.metrics.flow score masks and
--- flow.
+-- flow; la.metrics.report makes tables of scores.
 
 local metrics <const> = setmetatable({}, {
   __index = function(self, name)
-    if name == "masks" or name == "flow" then
+    if name == "masks" or name == "flow" or name == "report" then
       rawset(self, name, require("lualign.metrics." .. name))
     end
     return rawget(self, name)
