@@ -16,6 +16,7 @@ parser:option("--refine", "gradient steps on the pair's own soft inlier count (d
 parser:option("--power", "sharpening of the correlation that --refine counts on", 4):argname("P"):convert(cli.positive)
 parser:option("--precision", "of convolutions: bfloat16 is faster on devices that compute with it", "default")
   :choices { "default", "strict", "bfloat16" }
+parser:flag("--inverse", "also the target as seen in the source's frame, by the numerical inverse")
 local args <const> = cli.parse(parser, arg)
 
 local t <const> = la.align(args.source, args.target, {
@@ -32,6 +33,9 @@ end
 write("warped.png", t:warped())
 write("overlay.png", t:overlay())
 write("matches.png", t:matches())
+if args.inverse then
+  write("unwarped.png", t:unwarped())
+end
 
 -- The stages in the paper's order: the map from target to source is affine(tps(p)), normalised coordinates, corners
 -- aligned.

@@ -38,6 +38,19 @@ function Alignment:warped(height, width)
   end)
 end
 
+--- The target as seen in the source's frame, at the source's size (or height, width): uint8 (H, W, 3), by the numerical
+-- inverse (la.geometry.inverse_grid). Black where that finds no place in the target.
+function Alignment:unwarped(height, width)
+  return la.scope(la.no_grad, function()
+    local h <const>, w <const> = height or self.source:size(1), width or self.source:size(2)
+    local grid <const>, residuals <const> = la.geometry.inverse_grid(self.stages, h, w)
+    local found <const> = la.lt(residuals, 1e-3):reshape(1, h, w, 1)
+    local target <const> = la.grid_sample(self.target:astype("float32"):unsqueeze(1), grid)
+    local known <const> = la.where(found:expand(1, h, w, 3), target, la.zeros(1, h, w, 3))
+    return la.clamp(known + 0.5, { min = 0, max = 255 }):astype("uint8"):squeeze(1)
+  end)
+end
+
 --- Half the warped source, half the target.
 function Alignment:overlay()
   return la.vis.overlay(self:warped(), self.target, 0.5)

@@ -473,7 +473,7 @@ describe("data.keypoints", function()
     end
     wrong("cat/a.png,cat/b.png,1;nan,1;2,1;2,1;2", { "keypoints.csv:3", "XA", "finite", "'nan'" })
     wrong("cat/a.png,cat/b.png,1;2,1;2,1;2,1;inf", { "keypoints.csv:3", "YB", "finite", "'inf'" })
-    wrong("cat/a.png,cat/b.png,1;2,1;2,,1;2", { "keypoints.csv:3", "XB", "finite" })
+    wrong("cat/a.png,cat/b.png,1;2,1;2,,1;2", { "keypoints.csv:3", "equally long", "2, 2, 0, 2" })
     wrong("cat/a.png,cat/b.png,1;2,1;2,1,1;2", { "keypoints.csv:3", "equally long", "2, 2, 1, 2" })
     wrong("cat/a.png,cat/zz.png,1,2,3,4", { "cat/zz.png" })
   end)

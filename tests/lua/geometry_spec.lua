@@ -170,6 +170,52 @@ describe("geometry.inverse_points", function()
   end)
 end)
 
+describe("geometry.inverse_grid", function()
+  scoped("undoes warp_grid for every cell, as the host's inverse does", function()
+    local rng <const> = uniform "inverse grid"
+    local calm <const> = { uniform = function() return 0.5 + 0.4 * (rng:uniform() - 0.5) end }
+    for _, models in ipairs { { "affine", "tps" }, { "homography" }, { "tps", "similarity" } } do
+      local rows <const>, stages <const> = { {}, {} }, {}
+      for k, model in ipairs(models) do
+        for n = 1, 2 do
+          rows[n][k] = geometry.random_theta(model, model == "affine" and rng or calm)
+        end
+        stages[k] = { model = model, theta = la.tensor { rows[1][k], rows[2][k] } }
+      end
+      local grid <const>, residuals <const> = geometry.inverse_grid(stages, 5, 7)
+      assert.same({ 2, 5, 7, 2 }, grid:shape())
+      assert.same({ 2, 5, 7 }, residuals:shape())
+      local at <const>, left <const>, solved = grid:totable(), residuals:totable(), 0
+      for n = 1, 2 do
+        local list <const> = {}
+        for k, model in ipairs(models) do
+          list[k] = { model = model, theta = rows[n][k] }
+        end
+        for i = 1, 5 do
+          for j = 1, 7 do
+            local x <const>, y <const>, r <const> = host.inverse(host.compose(list), -1 + (j - 1) / 3, -1 + (i - 1) / 2)
+            if r < 1e-9 and left[n][i][j] < 1e-5 then
+              compare.close(at[n][i][j], { x, y }, 2e-4)
+              solved = solved + 1
+            end
+          end
+        end
+      end
+      assert.is_true(solved >= 60, solved .. " of 70 were solved")
+    end
+  end)
+
+  scoped("says where there is no solution", function()
+    local flat <const> = { affine = la.tensor { { 0, 0, 0.5, 0, 1, 0 } } } -- everything at x = 0.5
+    local left <const> = select(2, geometry.inverse_grid(flat, 2, 5)):totable()
+    for i = 1, 2 do
+      for j = 1, 5 do
+        assert.is_true(left[1][i][j] >= math.abs(-1 + (j - 1) / 2 - 0.5) - 1e-5)
+      end
+    end
+  end)
+end)
+
 describe("geometry.synthetic_pair", function()
   scoped("warps the source's own frame: target(g) = source(T(g))", function()
     -- a smooth image: sampling the source once more is then near enough
@@ -220,5 +266,23 @@ describe("geometry.synthetic_pair", function()
     local a <const> = geometry.synthetic_pair(image, la.tensor { AFFINE }, "affine", { size = 5, canvas = { 12, 16 } })
     local resized <const> = la.resize(image, { height = 12, width = 16 })
     compare.close(a, P((geometry.synthetic_pair(resized, la.tensor { AFFINE }, "affine", { size = 5 }))), 0)
+  end)
+end)
+
+describe("an alignment", function()
+  scoped("shows the target in the source's frame, as warped shows the source in the target's", function()
+    local ramp <const> = P.build({ 40, 50, 3 }, function(y, x, c) return 20 + 3 * x + y + c end)
+    local picture <const> = la.tensor(ramp:nested()):astype "uint8"
+    local t <const> = la.align(picture, picture, { refine = 1, starts = false })
+    t.stages = { affine = la.tensor { { 1, 0, 0.2, 0, 0.9, -0.1 } } }
+    local inverse <const> = { affine = la.tensor { { 1, 0, -0.2, 0, 1 / 0.9, 0.1 / 0.9 } } }
+    local grid <const> = geometry.warp_grid(inverse, 40, 50)
+    local expected <const> = la.clamp(la.grid_sample(picture:astype("float32"):unsqueeze(1), grid) + 0.5,
+      { min = 0, max = 255 }):astype("uint8"):squeeze(1)
+    local a <const>, b <const> = t:unwarped():astype "float32", expected:astype "float32"
+    assert.same({ 40, 50, 3 }, a:shape())
+    -- rounding may go either way where it is close, and where the border of the picture is
+    assert.is_true(la.abs(a - b):sum():item() / a:numel() < 0.2)
+    assert.is_true(b:mean():item() > 50)
   end)
 end)

@@ -322,6 +322,22 @@ function geometry.inverse_points(stages, points, opts)
   return found, residuals
 end
 
+--- Target coordinates (N, height, width, 2) of a grid over the source: the inverse of warp_grid, found by Newton's
+-- method in single precision, so that a target picture can be sampled in the source's frame. Returns the grid and
+-- residuals (N, height, width), the distance between each point's image and what was asked for: about 1e-6 where a
+-- solution was found, large where the map folds or does not reach. opts.iterations = 20.
+function geometry.inverse_grid(stages, height, width, opts)
+  local o <const> = options.check("inverse_grid", opts, { iterations = 20 })
+  local list <const> = geometry.stages(stages)
+  return la.scope(la.no_grad, function()
+    local first <const> = list[1].theta
+    local n <const> = la.is_tensor(first) and first:dim() > 1 and first:size(1) or 1
+    local points <const> = geometry.grid("affine", geometry.identity("affine", n), height, width)
+    local invert <const> = require "lualign.geometry.inverse"
+    return invert(function(p) return geometry.map_points(list, p) end, points, o.iterations)
+  end)
+end
+
 -- ---- synthetic pairs ----
 
 --- Source and target made from single images (N, H, W, C) and transformations theta (N, T), target(g) = source(T(g)).
