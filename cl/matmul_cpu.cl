@@ -6,8 +6,8 @@
 // vectors of 16; behind all panels lies the bias, padded likewise. Where all panels are whole, b and the bias may also
 // be read where they are. A work-item makes a block of rows for a group of panels: for each panel (which then stays in
 // the cache) tile after tile of rows, each one a loop over p that loads a row of the panel and multiplies it by MR
-// numbers of a, broadcast. The widest tile is MR x NR (-D); the narrower ones, for the last panel, have as many rows as
-// registers allow. No local memory, no barriers, work-groups of one.
+// numbers of a, broadcast. The widest tile is MR x NR (-D); the narrower ones, for the last panel (-DNARROW: there is
+// such a panel), have as many rows as registers allow. No local memory, no barriers, work-groups of one.
 //
 // Rows of a are read where they lie, those of the next tile being fetched meanwhile (-DFETCH). With -DTA, where a is
 // given transposed, a work-item copies its block of a into its own memory first, since in place it would touch a page
@@ -94,14 +94,43 @@ static inline float16 clamped(float16 v, float low, float high)
 #define A_NEXT(R) PREFETCH(a + R * (s->ai + p)); // rows follow each other
 #endif
 
+// At the edges tiles go by way of rows of `pitch` floats in own memory, by loops that are not unrolled: most of what
+// there is to compile would else be for them.
+#define ROLLED _Pragma("clang loop unroll(disable) vectorize(disable)")
+
+static inline void edge_load(float *edge, int pitch, __global const float *c, int n, int rows, int columns)
+{
+    ROLLED for (int r = 0; r < rows; r++) ROLLED for (int j = 0; j < pitch; j += 16)
+        vstore16(load_part(c + r * n + j, clamp(columns - j, 0, 16)), 0, edge + r * pitch + j);
+}
+
+static inline void edge_store(__global float *c, __global const float *residual, const float *edge, int pitch, int rows,
+                              int columns, int ends, const product *s)
+{
+    ROLLED for (int r = 0; r < rows; r++) ROLLED for (int j = 0; j < columns; j += 16)
+    {
+        const int count = min(columns - j, 16);
+        float16 v = vload16(0, edge + r * pitch + j);
+        if (ends && s->residual)
+            v += load_part(residual + r * s->n + j, count);
+        if (ends && s->clamps)
+            v = clamped(v, s->low, s->high);
+        if (count == 16)
+            vstore16(v, 0, c + r * s->n + j);
+        else
+            store_part(v, c + r * s->n + j, count);
+    }
+}
+
 // One register tile of R rows and V vectors: c = (first slice of p: bias, else c) + a b, and in the last one what
 // follows the sums. `rows` and `columns` are those that exist.
-#define TILE(R, V)                                                                                                     \
-    static void tile##V(__global float *c, __global const float *residual, A const float *a, __global const float *b,  \
-                        __global const float *bias, int pitch, int rows, int columns, int depth, int begins, int ends, \
-                        const product *s)                                                                              \
+#define TILE(NAME, R, V)                                                                                               \
+    static void NAME(__global float *c, __global const float *residual, A const float *a, __global const float *b,     \
+                     __global const float *bias, int pitch, int rows, int columns, int depth, int begins, int ends,    \
+                     const product *s)                                                                                 \
     {                                                                                                                  \
         float16 acc[R][V];                                                                                             \
+        float edge[16 * R * V];                                                                                        \
         const int whole = rows >= R && columns >= 16 * V;                                                              \
         A_ROWS(R)                                                                                                      \
         if (begins)                                                                                                    \
@@ -110,9 +139,11 @@ static inline float16 clamped(float16 v, float low, float high)
         else if (whole)                                                                                                \
             UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                                      \
                 acc[r][v] = vload16(v, c + r * s->n);                                                                  \
-        else                                                                                                           \
+        else {                                                                                                         \
+            edge_load(edge, 16 * V, c, s->n, min(R, rows), columns);                                                   \
             UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                                      \
-                acc[r][v] = load_part(c + r * s->n + 16 * v, r < rows ? clamp(columns - 16 * v, 0, 16) : 0);           \
+                acc[r][v] = r < rows ? vload16(r * V + v, edge) : (float16)0.0f;                                       \
+        }                                                                                                              \
         for (int p = 0; p < depth; p++, b += V == NV ? pitch : 16 * V) {                                               \
             float16 bv[V];                                                                                             \
             A_NEXT(R)                                                                                                  \
@@ -123,49 +154,31 @@ static inline float16 clamped(float16 v, float low, float high)
                 UNROLL for (int v = 0; v < V; v++) acc[r][v] = fma(av, bv[v], acc[r][v]);                              \
             }                                                                                                          \
         }                                                                                                              \
-        if (whole) {                                                                                                   \
-            if (ends && s->residual)                                                                                   \
-                UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                                  \
-                    acc[r][v] += vload16(v, residual + r * s->n);                                                      \
-            if (ends && s->clamps)                                                                                     \
-                UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                                  \
-                    acc[r][v] = clamped(acc[r][v], s->low, s->high);                                                   \
-            UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                                      \
-                vstore16(acc[r][v], v, c + r * s->n);                                                                  \
+        if (!whole) {                                                                                                  \
+            UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++) vstore16(acc[r][v], r *V + v, edge); \
+            edge_store(c, residual, edge, 16 * V, min(R, rows), columns, ends, s);                                     \
             return;                                                                                                    \
         }                                                                                                              \
-        UNROLL for (int r = 0; r < R; r++) if (r < rows) UNROLL for (int v = 0; v < V; v++)                            \
-        {                                                                                                              \
-            const int count = clamp(columns - 16 * v, 0, 16);                                                          \
-            if (ends && s->residual)                                                                                   \
-                acc[r][v] += load_part(residual + r * s->n + 16 * v, count);                                           \
-            if (ends && s->clamps)                                                                                     \
+        if (ends && s->residual)                                                                                       \
+            UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                                      \
+                acc[r][v] += vload16(v, residual + r * s->n);                                                          \
+        if (ends && s->clamps)                                                                                         \
+            UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++)                                      \
                 acc[r][v] = clamped(acc[r][v], s->low, s->high);                                                       \
-            if (count == 16)                                                                                           \
-                vstore16(acc[r][v], v, c + r * s->n);                                                                  \
-            else                                                                                                       \
-                store_part(acc[r][v], c + r * s->n + 16 * v, count);                                                   \
-        }                                                                                                              \
+        UNROLL for (int r = 0; r < R; r++) UNROLL for (int v = 0; v < V; v++) vstore16(acc[r][v], v, c + r * s->n);    \
     }
 
-#if NV == 4
-#define tile_widest tile4
-TILE(MR, 4)
-TILE(8, 3)
-TILE(12, 2)
-TILE(12, 1)
-#elif NV == 3
-#define tile_widest tile3
-TILE(MR, 3)
-TILE(12, 2)
-TILE(12, 1)
-#elif NV == 2
-#define tile_widest tile2
-TILE(MR, 2)
-TILE(12, 1)
-#else
-#define tile_widest tile1
-TILE(MR, 1)
+TILE(tile_widest, MR, NV)
+#ifdef NARROW
+#if NV > 3
+TILE(tile3, 8, 3)
+#endif
+#if NV > 2
+TILE(tile2, 12, 2)
+#endif
+#if NV > 1
+TILE(tile1, 12, 1)
+#endif
 #endif
 
 #define TILES(R, tile)                                                                                            \
@@ -208,20 +221,22 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void matmul_fwd_cpu(
             __global const float *bp = packed + (size_t)panel * s.panel + p0 * pitch;
             __global float *cp = c + panel * NR;
             __global const float *rp = residual + panel * NR;
-            if (vectors == NV)
-                TILES(MR, tile_widest);
+#ifdef NARROW
 #if NV > 3
-            else if (vectors == 3)
+            if (vectors == 3)
                 TILES(8, tile3);
 #endif
 #if NV > 2
-            else if (vectors == 2)
+            if (vectors == 2)
                 TILES(12, tile2);
 #endif
 #if NV > 1
-            else
+            if (vectors == 1)
                 TILES(12, tile1);
 #endif
+            if (vectors == NV)
+#endif
+                TILES(MR, tile_widest);
         }
         p0 += depth;
     } while (p0 < s.k);

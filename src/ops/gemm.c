@@ -169,6 +169,13 @@ static bool worth_dots(const la_gemm *g)
     return g->m <= 24 || g->n <= 4 || (g->m <= 256 && g->k >= 512 && g->origins == 0);
 }
 
+/* The last panel may be narrower, so that the widest tile wastes nothing but rows; and that matters less than building
+ * another program where there is little to do. */
+static bool worth_widest(const la_gemm *g)
+{
+    return g->n >= 64 && (g->m >= 24 || g->m * g->n * g->k < 1 << 20);
+}
+
 /* CLBlast pays a launch and more per matrix; small ones of a large batch go through our own kernel in one. */
 static bool worth_clblast(const la_device *dev, const la_gemm *g)
 {
@@ -180,7 +187,7 @@ typedef struct plan {
     la_method method;
     const la_tile *tile;    /* with LA_CPU; none: rows by rows */
     const la_gpu_tile *gpu; /* with LA_GPU */
-    bool ta;                /* on CPUs a program of its own */
+    bool ta, narrow;        /* with a tile programs of their own */
 } plan;
 
 static int run(la_device *dev, const la_gemm *g, const plan *p)
@@ -209,9 +216,14 @@ static void trial_result(double *want, const la_gemm *g, float *const in[TRIAL_B
     }
 }
 
+/* The columns: so that the last panel is of each width, or whole; and b turned and scaled, or in place. */
+static const struct {
+    int columns;
+    bool turned;
+} with[] = { { TRIAL_N, true }, { 70, true }, { 95, true }, { 64, true }, { 96, true }, { 64, false }, { 96, false } };
+
 static int trial(bool *good, la_device *dev, const void *what)
 {
-    static const int columns[] = { TRIAL_N, 70, 95, 64, 96 }; /* so that the last panel is of each width, or whole */
     static const int count[TRIAL_BUFFERS] = {
         TRIAL_Z * TRIAL_M * TRIAL_K, TRIAL_Z * TRIAL_N * TRIAL_K, TRIAL_N, TRIAL_N,
         TRIAL_Z * TRIAL_M * TRIAL_N, TRIAL_Z * TRIAL_M * TRIAL_N
@@ -234,19 +246,21 @@ static int trial(bool *good, la_device *dev, const void *what)
             LA_TRY(la__buffer_write(buffer[i], 0, (size_t)count[i] * 4, in[i]));
     }
     *good = true;
-    for (int i = 0; i < LA_COUNT(columns) && *good; i++) {
+    for (int i = 0; i < LA_COUNT(with) && *good; i++) {
+        if (p->tile && la__gemm_cpu_narrow(p->tile, with[i].columns) != p->narrow)
+            continue; /* another program */
         const la_gemm g = { .batch = TRIAL_Z,
                             .m = TRIAL_M,
-                            .n = columns[i],
+                            .n = with[i].columns,
                             .k = TRIAL_K,
                             .ta = p->ta,
-                            .tb = columns[i] % 16 != 0 || (p->method == LA_CPU && !p->tile),
+                            .tb = with[i].turned || (p->method == LA_CPU && !p->tile),
                             .a = buffer[TRIAL_A],
                             .b = buffer[TRIAL_B],
                             .a_step = TRIAL_M * TRIAL_K,
-                            .b_step = columns[i] * TRIAL_K,
+                            .b_step = with[i].columns * TRIAL_K,
                             .c = buffer[TRIAL_C],
-                            .scale = columns[i] % 16 != 0 ? buffer[TRIAL_SCALE] : NULL,
+                            .scale = with[i].turned ? buffer[TRIAL_SCALE] : NULL,
                             .bias = buffer[TRIAL_BIAS],
                             .residual = buffer[TRIAL_RESIDUAL],
                             .clamp = true,
@@ -275,12 +289,12 @@ static plan plan_cpu(la_device *dev, const la_gemm *g, la_method wish)
         return (plan){ .method = LA_PLAIN };
     if (!la__tile_named(wish) && worth_dots(g) && la__trusted(dev, "matmul_dot", NULL, trial, &p))
         return p;
-    /* the last panel may be narrower, so that the widest tile wastes nothing */
-    p.tile = la__tile_named(wish)       ? la__tile_named(wish)
-             : g->m >= 24 && g->n >= 64 ? la__tile(dev, 0, 64)
-                                        : la__tile(dev, g->m, g->n);
+    p.tile = la__tile_named(wish) ? la__tile_named(wish)
+             : worth_widest(g)    ? la__tile(dev, 0, 64)
+                                  : la__tile(dev, g->m, g->n);
     p.ta = g->ta;
-    if (!la__trusted(dev, "matmul_cpu", la__gemm_cpu_options(options, p.tile, p.ta), trial, &p))
+    p.narrow = la__gemm_cpu_narrow(p.tile, g->n);
+    if (!la__trusted(dev, "matmul_cpu", la__gemm_cpu_options(options, p.tile, p.ta, p.narrow), trial, &p))
         p.method = LA_PLAIN;
     return p;
 }

@@ -65,9 +65,13 @@ int la__gemm_in_tiles(la_device *dev, const la_gemm *g, const la_gemm_kernel *ke
 /* Register tiles on CPUs, untried (gemm_cpu.c). */
 int la__gemm_cpu(la_device *dev, const la_gemm *g, const la_tile *tile);
 
+/* Whether the last of n columns make a panel of fewer vectors than a tile has: a program of its own, with tiles for
+ * those, which take as long to compile as all else. */
+bool la__gemm_cpu_narrow(const la_tile *tile, int64_t n);
+
 /* How their program is built: in `options`, returned. */
 enum { LA_GEMM_OPTIONS = 64 };
-const char *la__gemm_cpu_options(char options[LA_GEMM_OPTIONS], const la_tile *tile, bool ta);
+const char *la__gemm_cpu_options(char options[LA_GEMM_OPTIONS], const la_tile *tile, bool ta, bool narrow);
 
 /* Rows by rows on CPUs, untried (gemm_dot.c): a b^T with nothing packed, for what la__gemm_dot_can. */
 bool la__gemm_dot_can(const la_gemm *g);

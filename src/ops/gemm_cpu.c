@@ -84,9 +84,14 @@ done:
     return err;
 }
 
-const char *la__gemm_cpu_options(char options[LA_GEMM_OPTIONS], const la_tile *tile, bool ta)
+bool la__gemm_cpu_narrow(const la_tile *tile, int64_t n)
 {
-    snprintf(options, LA_GEMM_OPTIONS, "%s%s", tile->options, ta ? " -DTA" : "");
+    return CEIL(n, 16) * 16 % tile->nr != 0;
+}
+
+const char *la__gemm_cpu_options(char options[LA_GEMM_OPTIONS], const la_tile *tile, bool ta, bool narrow)
+{
+    snprintf(options, LA_GEMM_OPTIONS, "%s%s%s", tile->options, ta ? " -DTA" : "", narrow ? " -DNARROW" : "");
     return options;
 }
 
@@ -101,7 +106,7 @@ int la__gemm_cpu(la_device *dev, const la_gemm *g, const la_tile *tile)
 
     const bool in_place = b_in_place(g, tile);
 
-    la__gemm_cpu_options(options, tile, g->ta);
+    la__gemm_cpu_options(options, tile, g->ta, la__gemm_cpu_narrow(tile, g->n));
     if (!in_place)
         LA_TRY(pack(&packed, dev, g, tile, options));
     const product s = { .m = (int32_t)g->m,
