@@ -31,10 +31,24 @@ function kernels.read(name)
   return list
 end
 
---- Writes the list of what this process's device has been asked for into a folder.
+--- Writes the list of what this process's device has run into a folder: what took longest to compile first, if this
+-- process compiled it, so that no core is left with a long one at the end.
 function kernels.record(folder, name)
-  local lines <const> = {}
-  for i, p in ipairs(la.device.programs()) do
+  local programs <const>, seconds <const>, lines <const> = la.device.programs(), {}, {}
+  for _, b in ipairs(la.device.builds()) do
+    local key <const> = b.program .. "\t" .. b.options
+    seconds[key] = math.max(seconds[key] or 0, b.seconds)
+  end
+  for i, p in ipairs(programs) do
+    p.place, p.seconds = i, seconds[p[1] .. "\t" .. p[2]] or 0
+  end
+  table.sort(programs, function(a, b)
+    if a.seconds ~= b.seconds then
+      return a.seconds > b.seconds
+    end
+    return a.place < b.place
+  end)
+  for i, p in ipairs(programs) do
     lines[i] = table.concat(p, "\t") .. "\n"
   end
   la.io.mkdirs(folder .. "/" .. la.device.kind())

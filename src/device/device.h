@@ -79,7 +79,7 @@ int la__device_settle(la_device *dev);
  * (see cl/README.md). What does not build fails when it is needed. */
 void la__program_want(la_device *dev, const char *program, const char *options, const char *entry);
 
-/* The programs of lualign's own that the device has been asked for, the last one first; false past the end. */
+/* The programs of lualign's own of which kernels have run, the last one first; false past the end. */
 bool la__device_program(const la_device *dev, int i, const char **program, const char **options, const char **entry);
 
 /* One argument of a probe's launch: a buffer that begins with these bytes, or just the bytes. */

@@ -232,7 +232,7 @@ void la__program_want(la_device *dev, const char *program, const char *options, 
 bool la__device_program(const la_device *dev, int i, const char **program, const char **options, const char **entry)
 {
     const la_program *p = dev->programs;
-    while (p && (p->own || i-- > 0))
+    while (p && (p->own || p->made == 0 || i-- > 0))
         p = p->next;
     if (p) {
         *program = p->name;

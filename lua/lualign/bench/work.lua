@@ -9,6 +9,7 @@
 --   local net <const> = work.network("resnet101", { images = 2, size = 240 })
 --   net.run()               one forward pass or step;  net.flops  of its convolutions, a multiply-add counting as two
 
+local kernels <const> = require "lualign.kernels"
 local la <const> = require "lualign"
 
 local work <const> = {}
@@ -148,6 +149,7 @@ end
 -- A training step of the paper's weak recipe, in which everything is trained on frozen statistics.
 local function weak_step(o)
   local model <const> = o.model and la.models.load(o.model) or two_stage(o, "resnet101")
+  kernels.want(model, "train") -- as training does
   model:eval():requires_grad_(true)
   local optimizer <const> = la.optim.Adam(model:parameters(), { lr = 5e-8 })
   local source <const>, target <const> = images_of(o), images_of(o)

@@ -29,7 +29,7 @@ builtin.functions = {
   { "device.memory", "()", "bytes: used, peak, pooled, budget; and the number of allocations" },
   { "device.builds", "()", "list of { program, options, seconds, error }: the programs compiled so far" },
   { "device.kind", "()", "type and width of float vectors, such as cpu16: what the choice of kernels goes by" },
-  { "device.programs", "()", "list of { program, options, entry }: the programs that the device has been asked for" },
+  { "device.programs", "()", "list of { program, options, entry }: the programs of which kernels have run" },
   { "device.want", "(list)", "says that such programs will be needed: they are built meanwhile" },
   { "device.reset_peak", "()", "starts the peak of memory again from what is used now" },
   { "device.finish", "()", "waits until all queued work is done" },
