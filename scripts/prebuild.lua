@@ -13,7 +13,7 @@ local parser <const> = cli.parser("prebuild", "Compiles the kernels that a model
 parser:option("--model", table.concat(BACKBONES, ", ") .. ", or a checkpoint", "mobilenetv2"):argname("NAME|FILE")
 parser:flag("--all", "what all of those need")
 parser:option("--work", "align, train or both", "both"):choices { "align", "train", "both" }
-parser:option("--record", "also write lists for lualign.kernels into this folder, best with an empty cache"):argname("DIR")
+parser:option("--record", "also write lists for lualign.kernels into this folder (with an empty cache)"):argname("DIR")
 local args <const> = cli.parse(parser, arg)
 
 local function is_backbone(name)
