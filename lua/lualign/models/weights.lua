@@ -51,7 +51,8 @@ function weights.find(name)
     end
   end
   error(string.format("find_weights: '%s' is not in %s; set LUALIGN_WEIGHTS to its folder, or give weights = path "
-    .. "(or false, for random ones)", file, table.concat(folders(), " or ")), 0)
+    .. "(or false, for random ones)%s", file, table.concat(folders(), " or "),
+    trunks.known[name] and trunks.known[name].paper and "; lualign fetch " .. name .. " downloads some" or ""), 0)
 end
 
 --- PyTorch's layout to ours: weights of convolutions from (O, I, H, W) to (O, H, W, I). dict, result: name -> tensor.
