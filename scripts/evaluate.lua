@@ -200,7 +200,7 @@ local function plain(value)
     for key, item in pairs(value) do
       out[key] = plain(item)
     end
-    return out
+    return setmetatable(out, getmetatable(value))
   end
   return value ~= value and la.io.null or value
 end
@@ -227,7 +227,9 @@ if #list == 0 then
 elseif not list[1].source_points and (args.curve or args.average == "point") then
   cli.fail("%s is of keypoints, which %s does not have", args.curve and "--curve" or "--average point", args.dataset)
 end
-if args.train_list then
+if args.flows and not list[1].truth then
+  cli.fail("--flows is of flow, which %s does not have", args.dataset)
+elseif args.train_list then
   report_leakage(list)
 end
 
@@ -242,7 +244,7 @@ for k, entry in ipairs(entries) do
 end
 local groups <const> = list[1].difficulty and {} or nil
 for k, entry in ipairs(groups and entries or {}) do
-  groups[k] = require("lualign.data.spair").breakdown(entry.rows, columns)
+  groups[k] = require("lualign.data.spair").breakdown(entry.rows, columns, report.weight(args.average))
 end
 
 if args.csv then

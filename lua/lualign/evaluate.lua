@@ -196,7 +196,7 @@ function evaluate.run(list, method, opts)
       if #stages > 1 then
         row.first = scores_of(pair, result, { stages[1] }, o)
       end
-      row.models = {}
+      row.models = la.io.array {}
       for k, stage in ipairs(stages) do
         row.models[k] = stage.model
       end

@@ -224,6 +224,13 @@ describe("a data set in its authors' layout", function()
     assert.same({ 100, 80 }, list[1].source_size)
     assert.same({ 12, 22 }, list[1].source_points[2])
     assert.same({ 40, 50 }, list[1].target_points[10])
+    row[5], row[40] = "-1", "-1" -- the third keypoint of a and the eighth of b are missing
+    tmp.write(dir .. "/test_pairs_pf.csv", table.concat(head, ",") .. "\n" .. table.concat(row, ",") .. "\n")
+    local some <const> = la.data.benchmarks.pf_willow(dir)[1]
+    assert.equal(8, #some.source_points)
+    assert.same({ { 14, 24 }, { 34, 44 } }, { some.source_points[3], some.target_points[3] })
+    assert.same({ { 19, 29 }, { 39, 49 } }, { some.source_points[7], some.target_points[7] })
+    assert.equal(9, la.metrics.box_side(some.source_points)) -- of 11 to 20
   end)
 
   scoped("is read: PF-PASCAL, by both protocols", function()

@@ -50,9 +50,10 @@ local function willow_pairs(root, path)
       return out
     end
     local a <const>, b <const> = root .. "/" .. row.imageA, root .. "/" .. row.imageB
+    local source_points <const>, target_points <const> = keypoints.mutual(points("XA", "YA"), points("XB", "YB"))
     list[#list + 1] = {
       source = a, target = b, category = row.imageA:match "([^/]+)/[^/]*$" or "all",
-      source_points = points("XA", "YA"), target_points = points("XB", "YB"),
+      source_points = source_points, target_points = target_points,
       source_size = size_of(a), target_size = size_of(b),
     }
   end
@@ -136,8 +137,11 @@ end
 local function numbers_of(row, column, path)
   local list <const> = {}
   for text in row[column]:gmatch "[^,;%s]+" do
-    list[#list + 1] = tonumber(text) or error(string.format("%s:%d: %s must hold numbers, got '%s'", path, row.line,
-      column, text), 0)
+    local value <const> = tonumber(text)
+    if not value or value ~= value or math.abs(value) == math.huge then
+      error(string.format("%s:%d: %s must hold finite numbers, got '%s'", path, row.line, column, text), 0)
+    end
+    list[#list + 1] = value
   end
   return list
 end

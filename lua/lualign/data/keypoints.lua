@@ -19,6 +19,17 @@ function keypoints.number(row, column, path)
   return value
 end
 
+--- The keypoints that both of two lists { {x, y}, ... } have: those with a coordinate of -1 are missing.
+function keypoints.mutual(a, b)
+  local first <const>, second <const> = {}, {}
+  for k = 1, math.min(#a, #b) do
+    if a[k][1] ~= -1 and a[k][2] ~= -1 and b[k][1] ~= -1 and b[k][2] ~= -1 then
+      first[#first + 1], second[#second + 1] = a[k], b[k]
+    end
+  end
+  return first, second
+end
+
 -- "1.5;2;3" -> list; every element a finite number. Nothing is an empty list.
 local function list(row, column, path)
   local values <const> = {}
@@ -70,23 +81,13 @@ function keypoints.pf_willow(root)
       return image
     end
     local a <const>, b <const> = annotated "source_image", annotated "target_image"
+    local source_points <const>, target_points <const> = keypoints.mutual(a.points, b.points)
     pairs_[#pairs_ + 1] = {
       source = root .. "/" .. row.source_image, target = root .. "/" .. row.target_image, category = row.category,
-      source_points = a.points, target_points = b.points, source_size = a.size, target_size = b.size,
+      source_points = source_points, target_points = target_points, source_size = a.size, target_size = b.size,
     }
   end
   return pairs_
-end
-
--- The keypoints that both images have, as two lists: those with a coordinate of -1 are missing.
-local function mutual(xa, ya, xb, yb)
-  local a <const>, b <const> = {}, {}
-  for k = 1, #xa do
-    if xa[k] ~= -1 and ya[k] ~= -1 and xb[k] ~= -1 and yb[k] ~= -1 then
-      a[#a + 1], b[#b + 1] = { xa[k], ya[k] }, { xb[k], yb[k] }
-    end
-  end
-  return a, b
 end
 
 --- Any list: columns source_image, target_image, XA, YA, XB, YB (numbers joined by ';', pixels; points with a
@@ -108,7 +109,11 @@ function keypoints.list(path, root)
       error(string.format("%s:%d: XA, YA, XB and YB must be equally long, got %d, %d, %d, %d", path, row.line,
         #xa, #ya, #xb, #yb), 0)
     end
-    local a <const>, b <const> = mutual(xa, ya, xb, yb)
+    local a, b = {}, {}
+    for k = 1, #xa do
+      a[k], b[k] = { xa[k], ya[k] }, { xb[k], yb[k] }
+    end
+    a, b = keypoints.mutual(a, b)
     local source <const>, target <const> = root .. "/" .. row.source_image, root .. "/" .. row.target_image
     pairs_[#pairs_ + 1] = {
       source = source, target = target, category = row.category or row.class or "all",

@@ -117,8 +117,9 @@ function spair.pairs(root, opts)
 end
 
 --- Means by difficulty of rows that have it (la.evaluate.run keeps it), as la.metrics.means makes them: a list of
--- { kind =, category = level, pairs =, name = mean, ... }, kinds and levels in the order above.
-function spair.breakdown(rows, columns)
+-- { kind =, category = level, pairs =, name = mean, ... }, kinds and levels in the order above. weight: what a row
+-- counts, as there.
+function spair.breakdown(rows, columns, weight)
   local out <const> = {}
   for _, kind in ipairs(KINDS) do
     local graded <const>, by_level <const> = {}, {}
@@ -128,7 +129,7 @@ function spair.breakdown(rows, columns)
         graded[#graded + 1] = setmetatable({ category = level }, { __index = row })
       end
     end
-    local _, list <const> = la.metrics.means(graded, columns)
+    local _, list <const> = la.metrics.means(graded, columns, weight)
     for _, group in ipairs(list) do
       by_level[group.category] = group
     end

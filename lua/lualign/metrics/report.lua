@@ -65,11 +65,16 @@ local function points_of(row)
   return row.points or 1
 end
 
+--- What a row counts in means by "pair" or by "point", as la.metrics.means takes it.
+function report.weight(average)
+  return average == "point" and points_of or nil
+end
+
 --- The means of one entry: { name =, pairs =, all = { score = mean }, classes = the same of the classes' means, each of
 -- the same weight, categories = { { category =, pairs =, score = mean }, ... } }. average: "pair", the mean of all
 -- pairs' scores, or "point", where every keypoint counts the same.
 function report.summary(entry, columns, average)
-  local all <const>, categories <const> = means(entry.rows, columns, average == "point" and points_of or nil)
+  local all <const>, categories <const> = means(entry.rows, columns, report.weight(average))
   local plain <const> = {}
   for k, column in ipairs(columns) do
     plain[k] = { column[1], function(c) return c[column[1]] end }
