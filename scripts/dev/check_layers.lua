@@ -35,6 +35,7 @@ local outside <const> = {
   { "readline/", "readline", { "cli" } },
   { "stb/", "stb", { "io" } },
   { "matio", "libmatio", { "mat" } },
+  { "zlib.h", "zlib", { "mat" } },
   { "cjson/", "cJSON", { "io" } },
 }
 

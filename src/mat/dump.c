@@ -330,14 +330,17 @@ void la__mat_dump(FILE *out, const char *path)
 {
     complaint[0] = '\0';
     Mat_LogInitFunc("lualign", listen);
-    mat_t *mat = Mat_Open(path, MAT_ACC_RDONLY);
+    const char *why = la__mat_check(path);
+    mat_t *mat = why ? NULL : Mat_Open(path, MAT_ACC_RDONLY);
     if (!mat)
-        fail("libmatio cannot open it");
+        fail("%s", why ? why : "libmatio cannot open it");
     if (mat && put_all(out, mat, path) == 0) {
         put_byte(out, '.');
     } else {
+        const uint32_t bytes = (uint32_t)strlen(complaint);
+        fwrite(complaint, 1, bytes, out);
+        fwrite(&bytes, sizeof bytes, 1, out);
         put_byte(out, '!');
-        put_text(out, complaint, strlen(complaint));
     }
     if (mat)
         Mat_Close(mat);

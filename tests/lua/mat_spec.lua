@@ -158,6 +158,36 @@ describe("read_mat", function()
     end
   end)
 
+  it("refuses a compressed variable with a wrong bit anywhere", function()
+    needs_matio()
+    local whole <const>, rng <const> = matfile.bytes({ VARIABLES[1] }, { compress = true }), make_rng "bits"
+    for _ = 1, 60 do
+      local at <const> = rng.integer(137, #whole) -- after the header and the tag
+      tmp.write(dir .. "/bit.mat", whole:sub(1, at - 1) .. string.char(whole:byte(at) ~ 1 << rng.integer(0, 7))
+        .. whole:sub(at + 1))
+      fails("a compressed variable is damaged", dir .. "/bit.mat")
+    end
+  end)
+
+  it("refuses arrays with fewer data than their shapes say", function()
+    needs_matio()
+    local short <const> = n({ shape = { 3, 4 }, data = { 1, 2, 3 } })
+    for _, compress in ipairs { false, true } do
+      for _, value in ipairs { short, matfile.cell { { n { { 1 } }, short } }, matfile.struct { { "a", short } },
+        n({ shape = { 3, 4 }, data = { 1, 2, 3 } }, "int16") } do
+        matfile.write(dir .. "/a.mat", { { "first", n { { 5, 6 } } }, { "a", value }, { "after", n { { 1, 2 } } } },
+          { compress = compress })
+        fails("an array has fewer data than its shape says", dir .. "/a.mat")
+      end
+      matfile.write(dir .. "/a.mat",
+        { { "a", matfile.struct { shape = { 2, 2 }, names = { "x" }, data = { short } } } }, { compress = compress })
+      fails("fewer data", dir .. "/a.mat")
+      matfile.write(dir .. "/a.mat", { { "a", matfile.struct { shape = { 2, 2 }, names = { "x" },
+        data = { n { { 1 } } } } } }, { compress = compress })
+      fails("shorter than its shape says", dir .. "/a.mat")
+    end
+  end)
+
   it("refuses shapes that ask for all memory", function()
     needs_matio()
     local huge <const> = { shape = { 0x7fffffff, 0x7fffffff }, data = { 1, 2 } }
@@ -178,7 +208,7 @@ describe("read_mat", function()
       deep = matfile.cell { { deep } }
     end
     matfile.write(dir .. "/a.mat", { { "a", deep } })
-    fails("nested more than 64 deep", dir .. "/a.mat")
+    fails("nested too deep", dir .. "/a.mat")
   end)
 
   -- What libmatio makes of a changed file is its own affair; that it ends as values or a message is ours.

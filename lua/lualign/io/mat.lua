@@ -203,7 +203,6 @@ end
 local READ <const> = {
   N = take_numbers, S = take_strings, C = take_cells, T = take_structs,
   U = function(self) return { unread = take(self, "=s8") } end,
-  ["!"] = function(self) error(take(self, "=s8"), 0) end,
 }
 
 function take_value(self)
@@ -214,13 +213,15 @@ end
 -- All variables, and how many there were, unnamed ones too.
 local function variables(text)
   local stream <const>, found, count = { text = text, at = 1 }, {}, 0
+  if text:sub(-1) == "!" then
+    local length <const> = string.unpack("=I4", text, #text - 4)
+    error(text:sub(#text - 4 - length, #text - 5), 0)
+  end
   while true do
     local tag <const> = take(stream, "c1")
     if tag == "." then
       return found, count
     elseif tag ~= "#" then
-      stream.at = stream.at - 1
-      take_value(stream)
       error("it was cut short", 0)
     end
     local name <const> = take(stream, "=s8")
@@ -289,8 +290,7 @@ function mat.read(path)
     return found
   end)
   if not good then
-    local why <const> = tostring(result)
-    error(string.format("read_mat: %s: %s", path, why:find "bad argument" and "libmatio lost its way in it" or why), 0)
+    error(string.format("read_mat: %s: %s", path, tostring(result)), 0)
   end
   return result
 end
