@@ -15,6 +15,7 @@ local timing <const> = {}
 local clock <const> = la.device.clock
 
 timing.LEAST = 0.004 -- seconds that a sample is to last, so that waiting for the device does not count
+local SETTLED <const> = 0.008
 local MOST_CALLS <const> = 64
 local LONG <const> = 0.5 -- seconds of a call that needs none before it
 
@@ -38,14 +39,23 @@ function timing.ratio(a, b)
   return timing.median(list)
 end
 
--- Seconds a call, of `calls` calls that are waited for once. With `warm` one more goes before them, since whoever had
--- the last turn has left the caches full of its own.
+-- Calls fn until SETTLED seconds have passed, before what is timed: whoever had the last turn has left the caches full
+-- of its own, and OpenMP's threads go on spinning for some milliseconds after their work is done.
+local function settle(fn)
+  local start <const> = clock()
+  repeat
+    fn()
+    la.device.finish()
+  until clock() - start > SETTLED
+end
+
+-- Seconds a call, of `calls` calls that are waited for once; with `warm` others go before them.
 local function sample(fn, calls, warm)
   local function call()
     fn() -- no result: a scope would let it live
   end
   if warm then
-    la.scope(call)
+    settle(function() la.scope(call) end)
   end
   la.device.finish()
   local start <const> = clock()
@@ -108,7 +118,7 @@ function timing.gradient(make, seed, leaves)
     calls = math.min(calls, 8),
     sample = function()
       if warm then
-        once(1)
+        settle(function() once(1) end)
       end
       return once(math.min(calls, 8))
     end,
