@@ -115,73 +115,34 @@ static void clear_skipped(__global float *y, const sweep *s, int m, int at, int 
         }
 }
 
-// One work-item: MR consecutive positions, NR columns. A row of x is read where it lies and broadcast.
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_sweep_cpu(__global float *restrict y,
-                                                                              __global const float *restrict x,
-                                                                              __global const float *restrict packed,
-                                                                              __global const float *restrict residual,
-                                                                              const sweep s, const after e)
+// The sums of one tile += what one tap gives: a[r][at + c] times rows of the panel, which *b moves behind. The same tap
+// of the next positions, which follow these in memory, is fetched from `next` on.
+static inline void add_tap(float16 acc[MR][NV], __global const float *a[MR], int at, __global const float **b, int run,
+                           __global const float *next, int step)
 {
-    const int m0 = (int)get_global_id(s.panels_first) * MR, panel = (int)get_global_id(1 - s.panels_first);
-    const int panels = (int)get_global_size(1 - s.panels_first), g = (int)get_global_id(2);
-    const int all = panels * (int)get_global_size(2), depth = s.th * s.tw * s.run;
-    __global const float *b = packed + (size_t)(g * panels + panel) * depth * NR;
-    __global const float *shift = packed + ((size_t)all * depth + g * panels + panel) * NR;
-    __global const float *zero = packed + (size_t)all * (depth + 1) * NR;
-    float16 acc[MR][NV];
-    int row[MR], column[MR], from[MR], into[MR];
-
-    int n = m0 / (s.ph * s.pw), ph = (m0 - n * s.ph * s.pw) / s.pw, pw = m0 - (n * s.ph + ph) * s.pw;
-    UNROLL for (int r = 0; r < MR; r++)
-    {
-        row[r] = m0 + r < s.rows ? ph * s.sh + s.oh : INT_MIN / 2;
-        column[r] = pw * s.sw + s.ow;
-        from[r] = ((n * s.h + ph * s.sh + s.oh) * s.w + column[r]) * s.pitch + g * s.run;
-        into[r] = ((n * s.yh + ph * s.ysh + s.yoh) * s.yw + pw * s.ysw + s.yow) * s.ypitch + g * s.cols + panel * NR;
-        const int end_of_row = ++pw == s.pw;
-        pw = end_of_row ? 0 : pw;
-        ph += end_of_row;
-        const int end_of_image = ph == s.ph;
-        ph = end_of_image ? 0 : ph;
-        n += end_of_image;
-        UNROLL for (int v = 0; v < NV; v++) acc[r][v] = vload16(v, shift);
-        UNROLL for (int v = 0; v < NV; v++) PREFETCH(y + into[r] + 16 * v, 1);
-    }
-    if (e.residual) {
-        UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++)
-            PREFETCH(residual + into[r] + 16 * v, 0);
-    }
-    for (int i = 0; i < s.th; i++)
-        for (int j = 0; j < s.tw; j++) {
-            __global const float *a[MR];
-            UNROLL for (int r = 0; r < MR; r++)
-            {
-                const bool inside = (uint)(row[r] + i * s.dh) < (uint)s.h && (uint)(column[r] + j * s.dw) < (uint)s.w;
-                a[r] = inside ? x + (from[r] + (i * s.dh * s.w + j * s.dw) * s.pitch) : zero;
-            }
-            // the same tap of the next positions, which follow these in memory
-            __global const float *next = x + (from[0] + (i * s.dh * s.w + j * s.dw + MR * s.sw) * s.pitch);
-            for (int c = 0; c < s.run; c++, b += NR) {
-                float16 bv[NV];
-                UNROLL for (int v = 0; v < NV; v++) bv[v] = vload16(v, b);
-                PREFETCH(next + c * MR * s.sw, 0);
-                UNROLL for (int r = 0; r < MR; r++)
-                {
-                    const float16 av = (float16)(a[r][c]);
-                    UNROLL for (int v = 0; v < NV; v++) acc[r][v] = fma(av, bv[v], acc[r][v]);
-                }
-            }
+    for (int c = 0; c < run; c++, *b += NR) {
+        float16 bv[NV];
+        UNROLL for (int v = 0; v < NV; v++) bv[v] = vload16(v, *b);
+        PREFETCH(next + c * step, 0);
+        UNROLL for (int r = 0; r < MR; r++)
+        {
+            const float16 av = (float16)(a[r][at + c]);
+            UNROLL for (int v = 0; v < NV; v++) acc[r][v] = fma(av, bv[v], acc[r][v]);
         }
-    const int rows = min(MR, s.rows - m0), columns = min(NR, s.cols - panel * NR);
-    for (int r = 0; s.clears && r < rows; r++)
-        clear_skipped(y, &s, m0 + r, g * s.cols + panel * NR, columns);
-    if (rows == MR && columns == NR) {
-        if (e.residual) {
+    }
+}
+
+// What becomes of the sums of one tile.
+static inline void finish_tile(float16 acc[MR][NV], __global float *y, __global const float *residual,
+                               const int into[MR], int rows, int columns, const after *e)
+{
+    if (rows >= MR && columns == NR) {
+        if (e->residual) {
             UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++)
                 acc[r][v] += vload16(v, residual + into[r]);
         }
         UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++)
-            vstore16(BOUND(acc[r][v], (float16)e.low, (float16)e.high), v, y + into[r]);
+            vstore16(BOUND(acc[r][v], (float16)e->low, (float16)e->high), v, y + into[r]);
     } else {
         float edge[MR * NR];
         int place[MR];
@@ -190,11 +151,74 @@ __kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_sweep_cpu(__
             place[r] = into[r];
             UNROLL for (int v = 0; v < NV; v++) vstore16(acc[r][v], v, edge + r * NR);
         }
-        for (int r = 0; r < rows; r++)
+        for (int r = 0; r < min(MR, rows); r++)
             for (int k = 0; k < columns; k++) {
-                const float sum = e.residual ? edge[r * NR + k] + residual[place[r] + k] : edge[r * NR + k];
-                y[place[r] + k] = BOUND(sum, e.low, e.high);
+                const float sum = e->residual ? edge[r * NR + k] + residual[place[r] + k] : edge[r * NR + k];
+                y[place[r] + k] = BOUND(sum, e->low, e->high);
             }
+    }
+}
+
+// One work-item: `each` tiles of MR consecutive positions by NR columns. A row of x is read where it lies and
+// broadcast.
+__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void conv2d_sweep_cpu(__global float *restrict y,
+                                                                              __global const float *restrict x,
+                                                                              __global const float *restrict packed,
+                                                                              __global const float *restrict residual,
+                                                                              const sweep s, const after e, int each)
+{
+    const int first = (int)get_global_id(s.panels_first) * MR * each, panel = (int)get_global_id(1 - s.panels_first);
+    const int panels = (int)get_global_size(1 - s.panels_first), g = (int)get_global_id(2);
+    const int all = panels * (int)get_global_size(2), depth = s.th * s.tw * s.run;
+    const int columns = min(NR, s.cols - panel * NR), last_row = (s.th - 1) * s.dh, last_column = (s.tw - 1) * s.dw;
+    __global const float *shift = packed + ((size_t)all * depth + g * panels + panel) * NR;
+    __global const float *zero = packed + (size_t)all * (depth + 1) * NR;
+
+    int n = first / (s.ph * s.pw), ph = (first - n * s.ph * s.pw) / s.pw, pw = first - (n * s.ph + ph) * s.pw;
+    for (int m0 = first; m0 < min(first + MR * each, s.rows); m0 += MR) {
+        __global const float *b = packed + (size_t)(g * panels + panel) * depth * NR, *a[MR];
+        float16 acc[MR][NV];
+        int row[MR], column[MR], from[MR], into[MR];
+        bool inside_all = true;
+
+        UNROLL for (int r = 0; r < MR; r++)
+        {
+            row[r] = m0 + r < s.rows ? ph * s.sh + s.oh : INT_MIN / 2;
+            column[r] = pw * s.sw + s.ow;
+            from[r] = ((n * s.h + ph * s.sh + s.oh) * s.w + column[r]) * s.pitch + g * s.run;
+            into[r] = ((n * s.yh + ph * s.ysh + s.yoh) * s.yw + pw * s.ysw + s.yow) * s.ypitch + g * s.cols +
+                      panel * NR;
+            inside_all = inside_all && (uint)row[r] < (uint)s.h && (uint)(row[r] + last_row) < (uint)s.h &&
+                         (uint)column[r] < (uint)s.w && (uint)(column[r] + last_column) < (uint)s.w;
+            const int end_of_row = ++pw == s.pw;
+            pw = end_of_row ? 0 : pw;
+            ph += end_of_row;
+            const int end_of_image = ph == s.ph;
+            ph = end_of_image ? 0 : ph;
+            n += end_of_image;
+            UNROLL for (int v = 0; v < NV; v++) acc[r][v] = vload16(v, shift);
+            UNROLL for (int v = 0; v < NV; v++) PREFETCH(y + into[r] + 16 * v, 1);
+        }
+        if (e.residual) {
+            UNROLL for (int r = 0; r < MR; r++) UNROLL for (int v = 0; v < NV; v++)
+                PREFETCH(residual + into[r] + 16 * v, 0);
+        }
+        UNROLL for (int r = 0; r < MR; r++) a[r] = x + (inside_all ? from[r] : 0);
+        for (int i = 0; i < s.th; i++)
+            for (int j = 0; j < s.tw; j++) {
+                const int tap = (i * s.dh * s.w + j * s.dw) * s.pitch;
+                if (!inside_all)
+                    UNROLL for (int r = 0; r < MR; r++)
+                    {
+                        const bool inside = (uint)(row[r] + i * s.dh) < (uint)s.h &&
+                                            (uint)(column[r] + j * s.dw) < (uint)s.w;
+                        a[r] = inside ? x + (from[r] + tap) : zero;
+                    }
+                add_tap(acc, a, inside_all ? tap : 0, &b, s.run, x + (from[0] + tap + MR * s.sw * s.pitch), MR * s.sw);
+            }
+        for (int r = 0; s.clears && r < min(MR, s.rows - m0); r++)
+            clear_skipped(y, &s, m0 + r, g * s.cols + panel * NR, columns);
+        finish_tile(acc, y, residual, into, s.rows - m0, columns, &e);
     }
 }
 #endif

@@ -170,6 +170,13 @@ done:
     return err;
 }
 
+/* Tiles of a work-item: several, since starting one takes a while, where each unit still gets many. */
+static int32_t tiles_each(int64_t tiles, unsigned units)
+{
+    const int64_t each = tiles / (32 * (int64_t)units);
+    return each < 1 ? 1 : each > 8 ? 8 : (int32_t)each;
+}
+
 static int sweep_tiles(const sweep_io *io, la_sweep_job j)
 {
     int err = 0;
@@ -179,6 +186,9 @@ static int sweep_tiles(const sweep_io *io, la_sweep_job j)
     const int64_t zeros = LA_CEIL(j.sweep.run, tile->nr), rows = LA_CEIL(j.sweep.rows, tile->mr);
     const int64_t packed_rows = j.groups * panels * (depth + 1) + zeros;
     const la_after after = la__conv_after(io->epilogue);
+    const int32_t each = tiles_each(rows * panels * j.groups, la__device_units(io->dev));
+
+    const int64_t items = LA_CEIL(rows, each);
 
     /* panels that fit the cache together come first, so that pixels of y are written whole */
     j.sweep.panels_first = panels * depth * tile->nr <= 140000;
@@ -192,14 +202,14 @@ static int sweep_tiles(const sweep_io *io, la_sweep_job j)
                       &(la_launch){ .program = "conv2d_sweep",
                                     .options = io->plan->options,
                                     .entry = "conv2d_sweep_cpu",
-                                    .global = { (size_t)(j.sweep.panels_first ? panels : rows),
-                                                (size_t)(j.sweep.panels_first ? rows : panels), (size_t)j.groups },
+                                    .global = { (size_t)(j.sweep.panels_first ? panels : items),
+                                                (size_t)(j.sweep.panels_first ? items : panels), (size_t)j.groups },
                                     .local = { 1, 1, 1 },
                                     .flops = j.flops,
                                     .bytes = j.bytes },
                       (la_karg[]){ LA_BUF(io->y), LA_BUF(io->x), LA_BUF(packed.buffer), LA_BUF(residual_of(io)),
-                                   LA_STRUCT(j.sweep), LA_STRUCT(after) },
-                      6));
+                                   LA_STRUCT(j.sweep), LA_STRUCT(after), LA_INT(each) },
+                      7));
 done:
     la__derived_give(&packed);
     return err;
