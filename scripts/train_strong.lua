@@ -35,8 +35,8 @@ parser:option("--backbone", "mobilenetv2, efficientnet_lite0, resnet18 to resnet
   "mobilenetv2")
 parser:option("--weights", "file of the backbone's weights"):argname("FILE")
 parser:option("--layers", "of the backbone, joined by commas (default: those of the papers)"):argname("LIST")
-parser:option("--stages", "transformations, joined by commas: affine, similarity, homography, tps, tps:GRID, "
-  .. "tps:GRID:REG", "affine,tps"):argname("LIST")
+parser:option("--stages", "transformations, joined by commas: affine, similarity, homography (:9 as a matrix), "
+  .. "tps, tps:GRID, tps:GRID:REG", "affine,tps"):argname("LIST")
 parser:option("--stage", "which of them to train: its name, or all one after the other", "all"):argname("NAME")
 parser:option("--steps", "short: optimiser steps of each stage", 1000):argname("N"):convert(cli.count)
 parser:option("--epochs", "epochs of each of the recipe's phases"):argname("N"):convert(cli.count)
@@ -52,7 +52,7 @@ local args <const> = cli.parse(parser, arg)
 la.seed(args.seed)
 local recipe <const> = RECIPES[args.recipe]
 
--- "affine,tps:5:0.1" -> { "affine", { model = "tps", grid = 5, reg = 0.1 } }
+-- "affine,tps:5:0.1,homography:9" -> { "affine", { model = "tps", grid = 5, reg = 0.1 }, { model =, outputs = 9 } }
 local function stages_of(text)
   local list <const> = {}
   for word in text:gmatch "[^,]+" do
@@ -61,7 +61,10 @@ local function stages_of(text)
     if name ~= word and not (count and (reg == "" or tonumber(reg))) then
       cli.fail("--stages: '%s' must be a name, tps:GRID or tps:GRID:REG", word)
     end
-    list[#list + 1] = name ~= word and { model = name, grid = count, reg = tonumber(reg) } or word
+    local outputs <const> = name == "homography"
+    list[#list + 1] = name ~= word and {
+      model = name, grid = not outputs and count or nil, outputs = outputs and count or nil, reg = tonumber(reg),
+    } or word
   end
   return list
 end

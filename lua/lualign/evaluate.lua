@@ -56,6 +56,9 @@ function evaluate.nearest(features, size, filter)
     local a <const>, b <const> = feature_of(pair.source), feature_of(pair.target)
     local h <const>, w <const>, c <const> = b:size(2), b:size(3), b:size(4)
     local count <const> = #pair.target_points
+    if count == 0 then
+      return { points = {} }
+    end
     local at <const> = {}
     for i, p in ipairs(pair.target_points) do
       local x <const> = p[1] / pair.target_size[1] * w - 0.5

@@ -127,10 +127,13 @@ describe("the recipe", function()
 
   it("takes other layers, splines and losses", function()
     succeeds("train_strong", "--images", dir .. "/a", "--steps", "1", "--batch", "2", "--stages",
-      "tps:4:0.1,similarity", "--layers", "14", "--loss", "theta", "--out", dir .. "/other")
+      "tps:4:0.1,homography:9", "--layers", "14", "--out", dir .. "/other")
+    succeeds("train_strong", "--images", dir .. "/a", "--steps", "1", "--batch", "2", "--stages", "similarity",
+      "--loss", "theta", "--out", dir .. "/theta")
     la.scope(function()
       local after <const> = la.models.load(dir .. "/other/model.safetensors")
-      assert.same({ { model = "tps", grid = 4, reg = 0.1 }, "similarity" }, after.config.stages)
+      assert.same({ { model = "tps", grid = 4, reg = 0.1 }, { model = "homography", outputs = 9 } },
+        after.config.stages)
       assert.same({ 14 }, after.config.trunks[1].layers)
     end)
     local r <const> = run { "train_strong", "--images", dir .. "/a", "--stages", "tps:x", "--out", dir .. "/x" }

@@ -269,6 +269,13 @@ describe("a layout", function()
     assert.is_true(math.abs(pooled.difficulty[1]["PCK@0.10"] - 1 / 3) < 1e-12, pooled.difficulty[1].category)
     tmp.write(dir .. "/Layout/large/test.txt", names[2] .. "\r\n")
     assert.equal(1, #evaluate("--dataset", "spair-71k").pairs)
+    -- a pair without points has no score, whatever the method
+    local path <const> = dir .. "/PairAnnotation/test/" .. names[2] .. ".json"
+    local none <const> = la.io.json_decode(tmp.read(path))
+    none.src_kps, none.trg_kps = la.io.array {}, la.io.array {}
+    tmp.write(path, la.io.json_encode(none))
+    local row <const> = evaluate("--dataset", "spair-71k", "--model", "nearest").pairs[1]
+    assert.same({ 0, la.io.null }, { row.points, row.pck[1] })
     os.remove(dir .. "/Layout/large/test.txt")
     assert.equal(3, #la.data.benchmarks.spair(dir))
   end)

@@ -234,6 +234,7 @@ describe("read_mat", function()
   end)
 
   it("names the package where the build has no libmatio", function()
+    require "lualign.io.mat"
     local searchers <const>, loaded <const> = package.searchers, package.loaded["lualign.mat"]
     package.loaded["lualign.mat"], package.searchers = nil, {}
     local ok <const>, got <const> = pcall(la.io.read_mat, dir .. "/a.mat")
