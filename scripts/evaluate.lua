@@ -15,7 +15,7 @@ parser:option("--root", "folder of the data set"):argname("DIR"):count(1)
 parser:option("--list", "for pairs and pf-pascal: CSV with source_image, target_image, XA, YA, XB, YB"):argname("FILE")
 parser:option("--protocol", "of pf-pascal: scnet (images of 224 x 224, as the paper) or box", "scnet")
   :choices { "scnet", "box" }
-parser:option("--annotations", "of pf-willow and pf-pascal: keypoints from the list, or from the archive's mat files",
+parser:option("--annotations", "of pf-willow, pf-pascal, caltech: truth from the list, or the archive's mat files",
   "list"):choices { "list", "mat" }
 parser:option("--split", "of spair-71k: trn, val or test", "test"):choices { "trn", "val", "test" }
 parser:option("--train-list", "of pf-pascal: report what its test pairs share with that list"):argname("FILE")
@@ -56,7 +56,7 @@ local function pairs_of_dataset()
       protocol = args.protocol, list = args.list, annotations = args.annotations,
     })
   elseif args.dataset == "caltech" then
-    return benchmarks.caltech(args.root)
+    return benchmarks.caltech(args.root, { annotations = args.annotations })
   elseif args.dataset == "tss" then
     return benchmarks.tss(args.root)
   elseif args.dataset == "pascal-parts" then

@@ -281,6 +281,8 @@ describe("an alignment", function()
       { min = 0, max = 255 }):astype("uint8"):squeeze(1)
     local a <const>, b <const> = t:unwarped():astype "float32", expected:astype "float32"
     assert.same({ 40, 50, 3 }, a:shape())
+    local there <const> = la.grid_sample(picture:astype("float32"):unsqueeze(1), geometry.warp_grid(t.stages, 31, 44))
+    assert.equal(la.clamp(there + 0.5, { min = 0, max = 255 }):astype("uint8"):bytes(), t:warped(31, 44):bytes())
     -- rounding may go either way where it is close, and where the border of the picture is
     assert.is_true(la.abs(a - b):sum():item() / a:numel() < 0.2)
     assert.is_true(b:mean():item() > 50)

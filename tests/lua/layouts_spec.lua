@@ -120,6 +120,32 @@ describe("a layout", function()
     fails("annotations must be list or mat", la.data.benchmarks.pf_pascal, dir, { annotations = "txt" })
   end)
 
+  it("of Caltech-101's archives has outlines within boxes", function()
+    needs_matio()
+    for k, name in ipairs { "0001", "0002" } do
+      picture("101_ObjectCategories/ant/image_" .. name .. ".png", 30, 20 + k)
+      mat("Annotations/ant/annotation_" .. name .. ".mat", {
+        { "box_coord", n({ { 2, 15, 4 + k, 20 } }, "uint16") },
+        { "obj_contour", n { { 0.5, 10, 10, 0 }, { 0, 0, 8.5, 8 } } },
+      })
+    end
+    tmp.write(dir .. "/test_pairs.csv",
+      "source,target\n101_ObjectCategories/ant/image_0001.png,101_ObjectCategories/ant/image_0002.png\n")
+    local pair <const> = la.data.benchmarks.caltech(dir, { annotations = "mat" })[1]
+    assert.same({ { 5.5, 2 }, { 15, 2 }, { 15, 10.5 }, { 5, 10 } }, pair.source_outline)
+    assert.same({ { 6.5, 2 }, { 16, 2 }, { 16, 10.5 }, { 6, 10 } }, pair.target_outline)
+    assert.equal("ant", pair.category)
+    assert.is_true(evaluate("--dataset", "caltech", "--annotations", "mat").pairs[1].iou > 0.5)
+    mat("Annotations/ant/annotation_0002.mat",
+      { { "box_coord", n { { 1, 2 } } }, { "obj_contour", n { { 1 }, { 2 } } } })
+    fails("needs 4 numbers in box_coord and 3 points in obj_contour, got 2 and 1", la.data.benchmarks.caltech, dir,
+      { annotations = "mat" })
+    tmp.write(dir .. "/test_pairs.csv", "source,target\nant/image_0001.png,ant/image_0002.png\n")
+    picture("ant/image_0001.png", 9, 9)
+    picture("ant/image_0002.png", 9, 9)
+    fails("is not 101_ObjectCategories/<class>/image_N.jpg", la.data.benchmarks.caltech, dir, { annotations = "mat" })
+  end)
+
   it("of PASCAL-Parts has the points and parts that both pictures have", function()
     needs_matio()
     local rng <const> = make_rng "parts"

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 --
--- The data sets whose keypoints and parts are in .mat files: PF-WILLOW and PF-PASCAL as their archives hold them, and
--- PASCAL-Parts. la.data.benchmarks calls this; pairs are described there.
+-- The data sets whose keypoints and parts are in .mat files: PF-WILLOW, PF-PASCAL and Caltech-101 as their
+-- archives hold them, and PASCAL-Parts. la.data.benchmarks calls this; pairs are described there.
 
 local la <const> = require "lualign"
 local folders <const> = require "lualign.data.folders"
@@ -131,6 +131,31 @@ function annotations.pf_pascal(root, path, class_of)
     }
   end
   return list
+end
+
+-- ---- Caltech-101 ----
+
+--- The outline of a picture of Caltech-101 as its archives hold it: of
+-- <folder>/101_ObjectCategories/<class>/image_N.jpg the file <folder>/Annotations/<class>/annotation_N.mat with
+-- obj_contour (2 x N, within the object's box) and box_coord (top, bottom, left, right).
+function annotations.caltech_outline(root, image)
+  local folder <const>, class <const>, number <const> =
+    image:match "^(.-)101_ObjectCategories/([^/]+)/image_([^/.]+)%.%w+$"
+  if not folder then
+    error(string.format("caltech: '%s' is not 101_ObjectCategories/<class>/image_N.jpg, by which .mat files are found",
+      image), 0)
+  end
+  local path <const> = string.format("%s/%sAnnotations/%s/annotation_%s.mat", root, folder, class, number)
+  local found <const> = la.io.read_mat(path)
+  local points <const>, box <const> = points_of(found, "obj_contour", path, true), matrix(found, "box_coord", path)
+  if #box ~= 4 or #points < 3 then
+    error(string.format("%s: needs 4 numbers in box_coord and 3 points in obj_contour, got %d and %d", path, #box,
+      #points), 0)
+  end
+  for k, p in ipairs(points) do
+    points[k] = { p[1] + box[3], p[2] + box[1] }
+  end
+  return points
 end
 
 -- ---- PASCAL-Parts ----

@@ -173,14 +173,28 @@ local function class_of(row, image)
   return class and not tonumber(class) and class or folder or class or "all"
 end
 
+-- function(row, side) -> the outline of a pair's side, "A" or "B": from the list itself, contours.csv or .mat files.
+local function outlines(root, path, by_mat)
+  if by_mat then
+    local read <const> = require("lualign.data.annotations").caltech_outline
+    return function(_, _, image) return read(root, image) end
+  elseif not path:find "/test_pairs%.csv$" then
+    return function(row, side) return outline(row, "X" .. side, "Y" .. side, path) end
+  end
+  local contours <const> = read_contours(root)
+  return function(row, _, image)
+    return contours[image] or error(string.format("%s:%d: %s has no outline in contours.csv", path, row.line, image), 0)
+  end
+end
+
 --- Caltech-101: the authors' test_pairs_caltech_with_category.csv, which holds the outlines, or test_pairs.csv and
--- contours.csv.
-function benchmarks.caltech(root)
+-- contours.csv. opts.annotations = "mat": outlines from the archive's .mat files (lualign.data.annotations).
+function benchmarks.caltech(root, opts)
+  local by_mat <const> = from_mat("caltech", options.check("caltech", opts, { annotations = "list" }))
   local path <const> = first_existing(root, { "test_pairs_caltech_with_category.csv", "test_pairs.csv" })
-  local contours <const> = path:find "/test_pairs%.csv$" and read_contours(root)
-  local size_of <const>, list <const> = sizes_of(), {}
-  local required <const> = contours and {} or { "XA", "YA", "XB", "YB" }
-  for _, row in ipairs(la.io.read_csv(path, { required = required })) do
+  local in_list <const> = not by_mat and not path:find "/test_pairs%.csv$"
+  local size_of <const>, outline_of <const>, list <const> = sizes_of(), outlines(root, path, by_mat), {}
+  for _, row in ipairs(la.io.read_csv(path, { required = in_list and { "XA", "YA", "XB", "YB" } or {} })) do
     local a <const>, b <const> = row.source_image or row.source, row.target_image or row.target
     if not a or not b then
       error(string.format("%s: needs the columns source_image and target_image", path), 0)
@@ -189,10 +203,7 @@ function benchmarks.caltech(root)
     list[#list + 1] = {
       source = source, target = target, category = class_of(row, a),
       source_size = size_of(source), target_size = size_of(target),
-      source_outline = contours and contours[a] or not contours and outline(row, "XA", "YA", path)
-        or error(string.format("%s:%d: %s has no outline in contours.csv", path, row.line, a), 0),
-      target_outline = contours and contours[b] or not contours and outline(row, "XB", "YB", path)
-        or error(string.format("%s:%d: %s has no outline in contours.csv", path, row.line, b), 0),
+      source_outline = outline_of(row, "A", a), target_outline = outline_of(row, "B", b),
     }
   end
   return list
