@@ -272,6 +272,43 @@ describe("train.run", function()
     assert.truthy(allocations)
   end)
 
+  -- Page faults so far, and resident pages; nil where /proc does not say.
+  local function pages()
+    local file <close> = io.open "/proc/self/stat"
+    local fields <const> = {}
+    for field in (file and file:read("a"):match "%)%s*(.*)$" or ""):gmatch "%S+" do
+      fields[#fields + 1] = field
+    end
+    return tonumber(fields[8]), tonumber(fields[22])
+  end
+
+  it("touches no fresh page after the third step but those of scripts", function()
+    if not pages() or la.device.info().type ~= "cpu" or os.getenv "ASAN_OPTIONS" or os.getenv "LUALIGN_POOL" then
+      shared.pending "needs /proc, memory of the host, and none of it held back"
+    end
+    local net <const> = nn.Sequential {
+      nn.Conv2d { 3, 64, kernel = 3, padding = 1 }, nn.ReLU(), nn.Conv2d { 64, 64, kernel = 3, padding = 1 },
+      nn.ReLU(), nn.Conv2d { 64, 32, kernel = 3, padding = 1 },
+    }
+    local optimizer <const>, x <const> = optim.Adam(net:parameters()), la.rand(4, 60, 60, 3)
+    local faults, resident
+    for step = 1, 13 do
+      la.scope(function()
+        optimizer:zero_grad()
+        local loss <const> = net(x):mean()
+        loss:backward()
+        optimizer:step()
+        loss:item()
+      end)
+      if step == 3 then
+        faults, resident = pages()
+      end
+    end
+    local faults_then <const>, resident_then <const> = pages() -- a feature map has 900 pages
+    assert.is_true(faults_then - faults < 10 * 64, faults_then - faults)
+    assert.is_true(resident_then - resident < 256, resident_then - resident)
+  end)
+
   it("reads the model back from its checkpoint", function()
     la.seed(2)
     local net <const> = la.models.weakalign {
