@@ -60,6 +60,8 @@ builtin.functions = {
   { "io.mkdirs", "(path)", "makes a folder and its parents" },
   { "io.exists", "(path)", "file, folder or other; nil if there is nothing" },
   { "io.json_parse", "(text, what, marker)", "a value from JSON; io.json_decode(text) is the plain form" },
+  { "io.spawn", "({ program, argument, ... }, stdout_file, stderr_file)", "starts a program: child:wait, child:kill" },
+  { "io.sleep", "(seconds)", "waits, less if a signal comes" },
   { "io.canvas", "(width, height[, colour]) or (picture)", "a canvas to draw on; canvas:tensor() gives the picture" },
   { "io.text_size", "(text[, scale])", "width and height in pixels of what canvas:text draws" },
 }
