@@ -221,6 +221,18 @@ end
 
 -- ---- all of it ----
 
+for _, name in ipairs(args.model) do
+  if not SIMPLE[name] and name ~= "untrained" and not la.io.exists(name) then
+    la.models.load(name) -- which says what is missing, before the first of several methods has run
+  end
+end
+for _, name in ipairs { "json", "csv", "table", "curve" } do
+  local folder <const> = args[name] and args[name]:match "^(.*)/[^/]*$"
+  if folder and folder ~= "" and la.io.exists(folder) ~= "folder" then
+    cli.fail("%s: cannot be written: there is no folder %s", args[name], folder)
+  end
+end
+
 local list <const> = pairs_of_dataset()
 if #list == 0 then
   cli.fail("%s: the list holds no pairs", args.root)
@@ -247,6 +259,14 @@ for k, entry in ipairs(groups and entries or {}) do
   groups[k] = require("lualign.data.spair").breakdown(entry.rows, columns, report.weight(args.average))
 end
 
+print(string.format("%s%s: %d pairs, %d classes; all is the mean over %s\n", args.dataset,
+  args.dataset == "pf-pascal" and ", " .. args.protocol .. " protocol" or "", #list, #summaries[1].categories,
+  args.average == "point" and "keypoints" or "pairs"))
+for _, column in ipairs(groups and columns or {}) do
+  print(report.by_group(summaries, groups, column[1]) .. "\n")
+end
+print(report.text(summaries, columns))
+
 if args.csv then
   la.io.write_file(args.csv, report.pairs_csv(entries, columns))
 end
@@ -259,11 +279,3 @@ end
 if args.json then
   la.io.write_file(args.json, to_json(entries, summaries, groups))
 end
-
-print(string.format("%s%s: %d pairs, %d classes; all is the mean over %s\n", args.dataset,
-  args.dataset == "pf-pascal" and ", " .. args.protocol .. " protocol" or "", #list, #summaries[1].categories,
-  args.average == "point" and "keypoints" or "pairs"))
-for _, column in ipairs(groups and columns or {}) do
-  print(report.by_group(summaries, groups, column[1]) .. "\n")
-end
-print(report.text(summaries, columns))

@@ -160,7 +160,11 @@ describe("evaluate, of keypoints,", function()
     end
     refuses({ "0.1 twice" }, with("--alpha", "0.1,0.2,0.1"))
     refuses({ "--average" }, with("--average", "class"))
+    for _, option in ipairs { "--json", "--csv", "--table", "--curve" } do
+      refuses({ "none/out: cannot be written: there is no folder none" }, with(option, "none/out"))
+    end
     refuses({ "--flows is of flow, which pairs does not have" }, with("--flows", "x"))
+    refuses({ "gone.safetensors", "No such file" }, with("--model", "identity", "--model", "gone.safetensors"))
     refuses({ "--second joins one --model, got 2" }, with("--model", "a", "--model", "b", "--second", "c"))
     tmp.write(dir .. "/list.csv", "")
     refuses({ "list.csv", "empty" }, with())

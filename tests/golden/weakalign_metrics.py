@@ -7,6 +7,10 @@
 #
 #   python tests/golden/weakalign_metrics.py ../shared/data > tests/golden/weakalign_metrics.json
 #
+# The authors' own functions, run with corners aligned on the same pairs, give the same to 1e-6 where outlines are filled
+# by the even-odd rule, as scikit-image did in 2018; newer ones fill edges too, which is 26 pixels of 2.4 million on
+# Caltech-101 and 7e-5 of the localisation error.
+#
 # Inputs come from the generator of tests/lib/rng.lua, which tests/lua/weakalign_metrics_golden_spec.lua uses in the
 # same order. Keypoints are counted from 1; T maps target coordinates to source coordinates, both in [-1, 1].
 import csv
