@@ -42,10 +42,10 @@ static inline float16 fold_columns(float16 w, float16 x, float16 y, float16 z)
 #define STEP(LOAD)                                                                    \
     {                                                                                 \
         float16 bv[C];                                                                \
-        UNROLL for (int j = 0; j < C; j++) bv[j] = LOAD(b + bj[j]);                   \
+        UNROLL for (int j = 0; j < C; j++) bv[j] = LOAD(bj[j]);                       \
         UNROLL for (int r = 0; r < R; r++)                                            \
         {                                                                             \
-            const float16 av = LOAD(a + ai[r]);                                       \
+            const float16 av = LOAD(ai[r]);                                           \
             UNROLL for (int j = 0; j < C; j++) acc[r][j] = fma(av, bv[j], acc[r][j]); \
         }                                                                             \
     }
@@ -56,9 +56,9 @@ static void tile(__global float *c, __global const float *a, __global const floa
                  __global const float *scale, __global const float *residual, int rows, int columns, const product *s)
 {
     float16 acc[R][C];
-    int ai[R], bj[C];
-    UNROLL for (int r = 0; r < R; r++) ai[r] = min(r, rows - 1) * s->k;
-    UNROLL for (int j = 0; j < C; j++) bj[j] = min(j, columns - 1) * s->k;
+    __global const float *ai[R], *bj[C];
+    UNROLL for (int r = 0; r < R; r++) ai[r] = a + min(r, rows - 1) * s->k;
+    UNROLL for (int j = 0; j < C; j++) bj[j] = b + min(j, columns - 1) * s->k;
     UNROLL for (int r = 0; r < R; r++) UNROLL for (int j = 0; j < C; j++) acc[r][j] = (float16)0.0f;
     int p = 0;
     for (; p + 16 <= s->k; p += 16) {

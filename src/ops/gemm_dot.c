@@ -20,8 +20,9 @@ bool la__gemm_dot_can(const la_gemm *g)
 int la__gemm_dot(la_device *dev, const la_gemm *g)
 {
     enum { ROWS = 4, COLUMNS = 6, CACHE = 512 << 10, ITEMS = 32 };
-    /* a block of rows and one of columns stay in half of the cache, as square as the product lets them */
-    int64_t rows = CACHE * 2 / 3 / (4 * g->k) / ROWS * ROWS, columns = CACHE / 3 / (4 * g->k) / COLUMNS * COLUMNS;
+    /* a block of rows stays in half of the cache, a few columns at a time go past it: both are met as rarely as can be
+     */
+    int64_t rows = CACHE / (4 * g->k) / ROWS * ROWS, columns = CACHE * 2 / 3 / (4 * g->k) / COLUMNS * COLUMNS;
     rows = rows < ROWS ? ROWS : rows > g->m ? g->m : rows;
     columns = columns < COLUMNS ? COLUMNS : columns > g->n ? g->n : columns;
     while (columns > COLUMNS && g->batch * CEIL(g->m, rows) * CEIL(g->n, columns) < ITEMS)

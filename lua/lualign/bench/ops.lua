@@ -29,7 +29,17 @@ local function matmul(group, name, batch, m, n, k, options)
   }
 end
 
--- ResNet-101's 1x1 convolutions at 240 x 240 as products: pixels of an image, channels in and out.
+-- A 1x1 convolution as a product: of pixels with weights (n, k), which stay as they are and so are packed once.
+local function pointwise_layer(name, m, n, k)
+  local entry <const> = matmul("pointwise", name, 1, m, n, k, { tb = true })
+  entry.make = function()
+    local x <const>, weight <const> = la.randn(m, k), la.randn(n, k)
+    return function() return la.linear(x, weight) end, { x, weight }
+  end
+  return entry
+end
+
+-- ResNet-101's 1x1 convolutions at 240 x 240: pixels of an image, channels in and out.
 local POINTWISE <const> = {
   { 3600, 64, 64 }, { 3600, 64, 256 }, { 3600, 256, 64 }, { 3600, 256, 128 }, { 900, 128, 512 }, { 900, 512, 128 },
   { 900, 512, 256 }, { 225, 256, 1024 }, { 225, 1024, 256 },
@@ -42,8 +52,8 @@ local function products(list)
   add("square", "matmul 1024x1024x1024", 1, 1024, 1024, 1024, {})
   for _, images in ipairs { 2, 8 } do
     for _, s in ipairs(POINTWISE) do
-      add("pointwise", string.format("1x1 %dx%d %d->%d", images, s[1], s[2], s[3]), 1, images * s[1], s[3], s[2],
-        { tb = true })
+      list[#list + 1] = pointwise_layer(string.format("1x1 %dx%d %d->%d", images, s[1], s[2], s[3]), images * s[1],
+        s[3], s[2])
     end
   end
   add("odd", "matmul 1000x777x1153", 1, 1000, 777, 1153, {})
