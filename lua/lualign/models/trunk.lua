@@ -17,6 +17,9 @@ local Module <const> = require "lualign.nn.module"
 
 local Trunk <const> = Module.class "Trunk"
 
+-- One pass where operands are tensors; a number would be made one for each call, and waited for.
+local in_range <const> = la.fuse "x * scale + shift"
+
 local function per_channel(value)
   return type(value) == "table" and la.keep(la.tensor(value)) or value
 end
@@ -47,7 +50,11 @@ function Trunk:preprocess(images)
   if images:dim() ~= 4 or images:size(4) ~= 3 then
     error(string.format("%s: images must be (N, H, W, 3), got (%s)", self.kind, table.concat(images:shape(), ", ")), 2)
   end
-  return images:astype("float32") * self.scale + self.shift
+  local x <const>, scale <const>, shift <const> = images:astype "float32", self.scale, self.shift
+  if type(scale) == "number" or type(shift) == "number" then
+    return x * scale + shift
+  end
+  return in_range(x, scale, shift)
 end
 
 local function unknown_layer(self, layer)
