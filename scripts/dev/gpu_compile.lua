@@ -13,6 +13,7 @@ local BUILDS <const> = {
   conv2d_bf16 = false,
   conv2d_depthwise = false,
   conv2d_narrow = false,
+  inverted = false,
   conv2d_gpu = TILES,
   conv2d_sweep = { "", "-DV=4" },
   conv2d_weight = { "", "-DV=4" },

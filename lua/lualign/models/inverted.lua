@@ -33,7 +33,32 @@ function Block:init(o)
   self.residual = o.residual
 end
 
+-- Whether something asks for a gradient, or for another precision than the block as one operation has.
+local function in_parts(self, x)
+  if x.requires_grad then
+    return true
+  end
+  for _, part in ipairs { self.expand or self.project, self.depthwise, self.project } do
+    if part.weight.requires_grad or part.bias and part.bias.requires_grad or part.precision == "bfloat16" then
+      return true
+    end
+  end
+  return false
+end
+
+local function whole(self, x)
+  local expand <const>, depthwise <const>, project <const> = self.expand or {}, self.depthwise, self.project
+  return la.inverted_residual(x, depthwise.weight, depthwise.bias, project.weight, project.bias, expand.weight,
+    expand.bias, {
+      stride = depthwise.stride, padding = depthwise:padding_of(x), dilation = depthwise.dilation,
+      residual = self.residual,
+    })
+end
+
 local function pass(self, x)
+  if not in_parts(self, x) then
+    return whole(self, x)
+  end
   local y = self.expand and fuse.apply(self.expand, nil, x, { activation = "relu6" }) or x
   y = fuse.apply(self.depthwise, nil, y, { activation = "relu6" })
   return fuse.apply(self.project, nil, y, { residual = self.residual and x or nil })
