@@ -87,17 +87,23 @@ __kernel void inverted_pack(__global float *packed, __global const float *expand
 
 PRODUCT(product1, 14, 1)
 PRODUCT(product2, 12, 2)
+PRODUCT(product2_10, 10, 2)
 PRODUCT(product3, 8, 3)
 
+#define UP(size, step) (((size) + (step)-1) / (step) * (step))
+
+// By the tiles that have the least to do.
 static void product(__global float *y, __global const float *a, __global const float *b, __global const float *residual,
                     int rows, int n, int k, float low, float high)
 {
     if (n <= 16)
         product1(y, a, b, residual, rows, n, k, low, high);
-    else if ((n + 47) / 48 * 48 <= (n + 31) / 32 * 32)
+    else if (UP(rows, 8) * UP(n, 48) <= min(UP(rows, 10), UP(rows, 12)) * UP(n, 32))
         product3(y, a, b, residual, rows, n, k, low, high);
-    else
+    else if (UP(rows, 12) <= UP(rows, 10))
         product2(y, a, b, residual, rows, n, k, low, high);
+    else
+        product2_10(y, a, b, residual, rows, n, k, low, high);
 }
 
 static void fill(__global float *to, int count)

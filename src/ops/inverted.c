@@ -266,10 +266,11 @@ done:
 
 /* ---- the choice ---- */
 
-/* Wide rows save the way through memory; with short ones the weights, read for each row, cost more. */
+/* The weights are read again for each row: they must stay in the cache beside the rows, and rows fill some tiles. */
 static bool pays(const la_block *b)
 {
-    return b->w >= 40;
+    enum { CACHE = 320 << 10, LEAST = 16 }; /* a third of a usual second-level cache */
+    return b->w >= LEAST && (int64_t)b->wide * (b->c + b->o) * 4 <= CACHE;
 }
 
 static const la_block_kernel *choose(la_device *dev, const la_block *b, int64_t method)

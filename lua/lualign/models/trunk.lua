@@ -8,7 +8,7 @@
 -- A class of trunks sets
 --   kind                 the trunk's name
 --   channels             layer -> number of channels, for every layer that it has
---   scale, shift         x * scale + shift brings RGB of 0..255 into the trunk's own range: a number, or three
+--   scale, shift         x * scale + shift brings RGB of 0..255 into the trunk's own range: tensors of 1 or 3 numbers
 -- and a method run(x, visit, wanted), which calls visit(layer, y) after each layer and ends when that returns true.
 -- It may leave out layers that are not in the set `wanted`, if it is given one, where their values are never made.
 
@@ -20,13 +20,13 @@ local Trunk <const> = Module.class "Trunk"
 -- One pass where operands are tensors; a number would be made one for each call, and waited for.
 local in_range <const> = la.fuse "x * scale + shift"
 
-local function per_channel(value)
-  return type(value) == "table" and la.keep(la.tensor(value)) or value
+local function operand(value)
+  return la.keep(la.tensor(type(value) == "table" and value or { value }))
 end
 
 --- The trunk's input range; see above.
 function Trunk:set_range(scale, shift)
-  self.scale, self.shift = per_channel(scale), per_channel(shift)
+  self.scale, self.shift = operand(scale), operand(shift)
   local neutral <const> = {}
   for k = 1, 3 do
     neutral[k] = -(type(shift) == "table" and shift[k] or shift) / (type(scale) == "table" and scale[k] or scale)
@@ -50,11 +50,7 @@ function Trunk:preprocess(images)
   if images:dim() ~= 4 or images:size(4) ~= 3 then
     error(string.format("%s: images must be (N, H, W, 3), got (%s)", self.kind, table.concat(images:shape(), ", ")), 2)
   end
-  local x <const>, scale <const>, shift <const> = images:astype "float32", self.scale, self.shift
-  if type(scale) == "number" or type(shift) == "number" then
-    return x * scale + shift
-  end
-  return in_range(x, scale, shift)
+  return in_range(images:astype "float32", self.scale, self.shift)
 end
 
 local function unknown_layer(self, layer)
