@@ -72,6 +72,16 @@ local function options_of(...)
   return type(last) == "table" and last or {}
 end
 
+-- An inverted residual block as the convolutions that it is made of.
+local function block_in_parts(x, depthwise, depthwise_bias, project, project_bias, expand, expand_bias, options)
+  local o <const> = options_of(options)
+  local wide <const> = expand and la.conv2d_fused(x, expand, expand_bias, { activation = "relu6" }) or x
+  local swept <const> = la.conv2d_fused(wide, depthwise, depthwise_bias, {
+    activation = "relu6", stride = o.stride, padding = o.padding, dilation = o.dilation, groups = depthwise:size(1),
+  })
+  return la.conv2d_fused(swept, project, project_bias, nil, nil, nil, nil, o.residual and x or nil, {})
+end
+
 --- The distinct convolutions that fn() calls, in the order of their first calls, and the operations of all calls.
 function work.convolutions(fn)
   local list <const>, known <const>, own <const> = {}, {}, {}
@@ -94,6 +104,7 @@ function work.convolutions(fn)
       end
     end
   end
+  own.inverted_residual, la.inverted_residual = la.inverted_residual, block_in_parts
   local ok <const>, message <const> = pcall(la.scope, fn)
   for name, op in pairs(own) do
     la[name] = op
