@@ -3,7 +3,7 @@
 // conv2d_bf16.cl -- the forward sweep (see conv2d_sweep.cl) with factors rounded to bfloat16 and sums in float, by the
 // instruction that multiplies pairs of them (AVX512-BF16). Inline assembly: a compiler or processor that does not know
 // it stops the process, so that this program is first tried in another one (la__program_probe).
-#define BF16
+#define AVX512_BF16
 #include "common.clh"
 
 #define UNROLL _Pragma("unroll")

@@ -17,6 +17,9 @@
 // The data gradient is the same over dy, with the weights turned by 180 degrees and their channels exchanged.
 // -DLANES=16: channels a vector holds (1 on GPUs). With -DMR=8 -DNR=32 there is the fused kernel for CPUs; with -DBF16
 // its products are those of factors rounded to bfloat16, summed in float: u and v then hold pairs of neighbouring k.
+#ifdef BF16
+#define AVX512_BF16
+#endif
 #include "common.clh"
 
 #define PAD 32
