@@ -105,6 +105,16 @@ static int check_in_place(const la_call *c)
     return 0;
 }
 
+/* An op that has a gradient in mathematics and none here must not cut a graph in silence. */
+static int check_inference(const la_call *c)
+{
+    for (int i = 0; recording && i < c->inputs; i++)
+        if (c->want[i])
+            return la_fail(LA_EARG, "%s: is for inference, but %s asks for a gradient; use la.no_grad, or detach it",
+                           c->op->name, la__slot_name(c, i));
+    return 0;
+}
+
 /* A message from below ("out of device memory") gets the op's name in front. */
 static int name_op(const la_call *c, int err)
 {
@@ -122,6 +132,8 @@ int la_apply(la_call *c)
         LA_TRY(check_in_place(c));
     for (int i = 0; i < c->inputs; i++)
         c->want[i] = c->in[i] && c->in[i]->dtype == LA_F32 && la_tensor_requires_grad(c->in[i]);
+    if (c->op->inference_only)
+        LA_TRY(check_inference(c));
     LA_TRY(c->op->forward(c));
     for (int i = 0; i < c->inputs; i++)
         wanted = wanted || c->want[i];

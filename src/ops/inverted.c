@@ -340,4 +340,5 @@ const la_op la_op_inverted_residual = {
     .example = "local y = la.inverted_residual(x, depthwise, nil, project, nil, expand, nil, { padding = 1 })",
     .param = params,
     .forward = forward,
+    .inference_only = true,
 };

@@ -79,9 +79,9 @@ struct la_op {
     bool in_place; /* writes its first input and returns it: refused on tensors in the graph, never recorded */
     int (*forward)(la_call *c);
     int (*backward)(la_call *c, la_tensor *const *g); /* NULL: the result carries no gradient */
-    unsigned
-        shape_only;  /* bits of the inputs of which backward reads the shape alone: the tape keeps no more of them */
-    la_owner *owner; /* NULL for those of ops.def; calls on the tape keep it alive */
+    bool inference_only; /* no backward although there is a gradient: refused where an input asks for one */
+    unsigned shape_only; /* bits of the inputs of which backward reads the shape alone, and the tape keeps no more */
+    la_owner *owner;     /* NULL for those of ops.def; calls on the tape keep it alive */
 };
 
 static inline bool la__wants(const la_call *c, int slot)

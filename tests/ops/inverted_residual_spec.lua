@@ -124,6 +124,16 @@ describe("inverted_residual", function()
     end
   end)
 
+  it("refuses to cut a graph", function()
+    local x <const>, w <const> = la.rand(1, 8, 8, 16), la.ones(16, 3, 3, 1)
+    local project <const> = la.rand(16, 1, 1, 16):requires_grad_(true)
+    local opts <const> = { padding = 1 }
+    local ok <const>, message <const> = pcall(la.inverted_residual, x, w, nil, project, nil, opts)
+    assert.is_false(ok)
+    assert.truthy(message:find("is for inference, but project asks for a gradient", 1, true), message)
+    assert.is_false(la.no_grad(la.inverted_residual, x, w, nil, project, nil, opts).requires_grad)
+  end)
+
   it("follows weights that change in place", function()
     local x <const>, w <const> = la.rand(1, 8, 8, 16), la.ones(16, 3, 3, 1)
     local project <const> = la.rand(16, 1, 1, 16)
