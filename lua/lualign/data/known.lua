@@ -79,7 +79,7 @@ local rows <const> = {
     name = "caltech-101", title = "Caltech-101 with outlines, and the authors' 1515 test pairs",
     into = "datasets/caltech-101", terms = "CC BY 4.0 (Li, Andreeto, Ranzato, Perona; DOI 10.22002/D1.20086)",
     known = "the authors' code names www.vision.caltech.edu/Image_Datasets, which has moved to data.caltech.edu; the "
-      .. "list of pairs was reported dead once (weakalign, issue 11)",
+      .. "list of pairs was reported dead to the authors once",
     layout = { "101_ObjectCategories/<class>/image_XXXX.jpg",
       "Annotations/<class>/annotation_XXXX.mat (Airplanes_Side_2, Faces_2, Faces_3 and Motorbikes_16 renamed "
         .. "airplanes, Faces, Faces_easy and Motorbikes)", "test_pairs_caltech_with_category.csv" },
