@@ -7,7 +7,9 @@
 -- answer to the signs of gradients, also of those that are nearly 0, so its norm may be off by 1e-2, single elements by
 -- more; what PyTorch's own float32 is off by is in the golden file.
 
+local busted <const> = require "busted"
 local la <const> = require "lualign"
+local cases <const> = require "lib.cases"
 local golden <const> = require "lib.weakalign_golden"
 local shared <const> = require "lib.shared"
 
@@ -80,7 +82,7 @@ end
 
 -- ---- the weak recipe ----
 
-function network.check_gradients(kind)
+local function check_gradients(kind)
   local want <const>, net <const> = golden.data[kind].weak, golden.network(kind)
   local loss <const>, answer <const> = weak_loss(net, pictures(want))
   check_answer(answer, want.forward, "")
@@ -89,7 +91,7 @@ function network.check_gradients(kind)
 end
 
 --- rate: of Adam, as the golden file names it.
-function network.check_weak_steps(kind, rate)
+local function check_weak_steps(kind, rate)
   local want <const>, net <const> = golden.data[kind].weak, golden.network(kind)
   local source <const>, target <const> = pictures(want)
   local start <const> = copies(net)
@@ -149,7 +151,7 @@ local function pairs_of(want, model)
 end
 
 --- Steps at the rates of both phases. The regressor alone is trained, on batches' statistics, the trunk frozen.
-function network.check_strong_steps(kind, model)
+local function check_strong_steps(kind, model)
   local want <const>, net <const> = golden.data[kind].strong[model], golden.network(kind, true)
   local source <const>, target <const>, theta <const> = pairs_of(golden.data[kind].strong, model)
   local s <const> = la.no_grad(function() return net:correlate(source, target) end)
@@ -180,7 +182,7 @@ end
 
 -- ---- photographs ----
 
-function network.check_photographs(kind)
+local function check_photographs(kind)
   local root <const>, want <const> = shared.skip_without "data/pf-willow", golden.data[kind].willow
   local pair <const> = {}
   for k, name in ipairs(want.names) do
@@ -189,6 +191,33 @@ function network.check_photographs(kind)
   end
   la.no_grad(function()
     check_answer(golden.network(kind)(pair[1], pair[2]), want, "")
+  end)
+end
+
+--- The cases of one trunk, "vgg16" or "resnet101".
+function network.specs(kind)
+  busted.describe("the network with " .. kind, function()
+    cases.scoped("answers, and has gradients, as the authors'", function()
+      check_gradients(kind)
+    end)
+
+    cases.scoped("takes ten steps of the weak recipe", function()
+      check_weak_steps(kind, "5e-08")
+    end)
+
+    cases.scoped("takes ten larger steps on the weak loss", function()
+      check_weak_steps(kind, "1e-06")
+    end)
+
+    for _, model in ipairs { "affine", "tps" } do
+      cases.scoped("takes ten steps of the strong recipe, " .. model, function()
+        check_strong_steps(kind, model)
+      end)
+    end
+
+    cases.scoped("answers on photographs as the authors'", function()
+      check_photographs(kind)
+    end)
   end)
 end
 

@@ -3,10 +3,7 @@
 -- la.models.finetune: which parameters of a trunk train, also as the authors' code has it.
 
 local la <const> = require "lualign"
-
-local function scoped(name, body)
-  it(name, function() la.scope(body) end)
-end
+local scoped <const> = require("lib.cases").scoped
 
 -- The names of the trunk's parameters that train, in the trunk's own names.
 local function trained(model)

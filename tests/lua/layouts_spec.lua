@@ -9,6 +9,7 @@ local matfile <const> = require "lib.matfile"
 local run <const> = require "lib.run"
 local shared <const> = require "lib.shared"
 local tmp <const> = require "lib.tmp"
+local fails <const> = require("lib.cases").fails
 
 local n <const> = matfile.numbers
 local NAN <const> = 0 / 0
@@ -17,12 +18,6 @@ local function needs_matio()
   if not pcall(require, "lualign.mat") then
     shared.pending "this build has no libmatio"
   end
-end
-
-local function fails(message, fn, ...)
-  local ok <const>, got <const> = pcall(fn, ...)
-  assert.is_false(ok)
-  assert.truthy(tostring(got):find(message, 1, true), tostring(got))
 end
 
 local dir

@@ -8,6 +8,7 @@ local compare <const> = require "lib.compare"
 local pattern <const> = require "lib.pattern"
 local tmp <const> = require "lib.tmp"
 local torchfile <const> = require "lib.torchfile"
+local fails <const> = require("lib.cases").fails
 
 local here <const> = debug.getinfo(1, "S").source:match "^@(.*)/lua/[^/]*$"
 local golden <const> = la.io.json_decode(la.io.read_file(here .. "/golden/mobilenetv2.json"))
@@ -30,12 +31,6 @@ local function save(source, change)
   local path <const> = dir .. "/" .. source .. ".safetensors"
   la.io.save_safetensors(path, dict, { format = "pt" })
   return path
-end
-
-local function fails(text, fn, ...)
-  local ok <const>, message <const> = pcall(fn, ...)
-  assert.falsy(ok)
-  assert.truthy(message:find(text, 1, true), message)
 end
 
 -- it() in a scope without gradients, with a folder.

@@ -5,15 +5,12 @@
 
 local la <const> = require "lualign"
 local golden <const> = require "lib.weakalign_golden"
+local scoped <const> = require("lib.cases").scoped
 
 local LOSS <const>, GRADIENT <const> = 1e-5, 1e-4
 
 local function leaf(t)
   return t:clone():requires_grad_(true)
-end
-
-local function scoped(name, fn)
-  it(name, function() la.scope(fn) end)
 end
 
 describe("loss of WeakAlign and CNNGeometric:", function()

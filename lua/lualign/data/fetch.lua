@@ -9,6 +9,7 @@
 
 local la <const> = require "lualign"
 local download <const> = require "lualign.io.download"
+local folders <const> = require "lualign.data.folders"
 local interrupt <const> = require "lualign.interrupt"
 local known <const> = require "lualign.data.known"
 local lfs <const> = require "lfs"
@@ -160,12 +161,11 @@ local JUNK <const> = { __MACOSX = true, [".DS_Store"] = true }
 
 local function entries_of(folder)
   local names <const> = {}
-  for name in lfs.dir(folder) do
-    if name ~= "." and name ~= ".." and not JUNK[name] then
+  for _, name in ipairs(folders.names(folder)) do
+    if not JUNK[name] then
       names[#names + 1] = name
     end
   end
-  table.sort(names)
   return names
 end
 

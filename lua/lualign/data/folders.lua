@@ -6,10 +6,11 @@ local folders <const> = {}
 
 local PICTURE <const> = { jpg = true, jpeg = true, png = true, bmp = true, tga = true }
 
-local function by_name(lfs, folder)
+--- Names of all that is in a folder, sorted.
+function folders.names(folder)
   local names <const> = {}
-  for name in lfs.dir(folder) do
-    if name:sub(1, 1) ~= "." then
+  for name in require("lfs").dir(folder) do
+    if name ~= "." and name ~= ".." then
       names[#names + 1] = name
     end
   end
@@ -20,13 +21,13 @@ end
 --- Paths of what is in a folder, sorted: two lists, pictures and sub-folders. Hidden entries and other files are left
 -- out.
 function folders.entries(folder)
-  local lfs <const> = require "lfs"
   local pictures <const>, below <const> = {}, {}
-  for _, name in ipairs(by_name(lfs, folder)) do
+  for _, name in ipairs(folders.names(folder)) do
     local path <const> = folder .. "/" .. name
-    if lfs.attributes(path, "mode") == "directory" then
+    local shown <const> = name:sub(1, 1) ~= "."
+    if shown and folders.is_folder(path) then
       below[#below + 1] = path
-    elseif PICTURE[(name:match "%.(%w+)$" or ""):lower()] then
+    elseif shown and PICTURE[(name:match "%.(%w+)$" or ""):lower()] then
       pictures[#pictures + 1] = path
     end
   end
